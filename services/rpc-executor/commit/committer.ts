@@ -1,0 +1,219 @@
+import type { Logger } from 'pino';
+import type { ContextId } from '#shared/domain/ids.ts';
+import type { Transaction } from '#shared/domain/transaction.ts';
+import type { Database } from '#shared/store/database.ts';
+import { appendBatch, LogConflictError, readHeads } from '#shared/store/transaction-log.ts';
+import { isTransient } from '#shared/store/transient.ts';
+import { backoff } from '#shared/util/backoff.ts';
+
+/** One executed transaction on its way into the log. */
+export interface CommitEntry {
+  readonly lane: CommitLane;
+  readonly transaction: Transaction;
+  readonly stateBytes: number;
+}
+
+/** What the committer knows of a lane. */
+export interface CommitLane {
+  readonly contextId: ContextId;
+  readonly contextKey: bigint;
+  readonly partition: number;
+  readonly epoch: bigint;
+  /** The entries are durable, in this order. */
+  committed(entries: readonly CommitEntry[]): void;
+  /** None of the entries, nor anything the lane ran after them, is in the log. */
+  rolledBack(entries: readonly CommitEntry[], reason: RollbackReason): void;
+}
+
+/**
+ * - `fenced`: another owner has the partition.
+ * - `conflict`: the log already holds the sequence or a request id of it.
+ * - `refused`: Postgres will never take it.
+ */
+export type RollbackReason = 'fenced' | 'conflict' | 'refused';
+
+export interface CommitterOptions {
+  readonly database: Database;
+  readonly log: Logger;
+  /** Largest number of rows in one Postgres transaction. */
+  readonly rowsMax: number;
+  /** Batches under way at once, each of other lanes. */
+  readonly batchesMax: number;
+  readonly onCommitted: (entries: readonly CommitEntry[]) => void;
+  /** Tells which of the partitions are still ours, asking Postgres. */
+  readonly recheck: (partitions: readonly number[]) => Promise<ReadonlySet<number>>;
+}
+
+/**
+ * Group commit: the next Postgres transaction takes everything that finished while the last one
+ * was under way. No timers; a lane is in at most one batch, so its order holds.
+ */
+export class Committer {
+  readonly #options: CommitterOptions;
+  readonly #stop = new AbortController();
+  #queue: CommitEntry[] = [];
+  readonly #busy = new Set<CommitLane>();
+  #underWay = 0;
+  #pumpPlanned = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+  }
+
+  add(entry: CommitEntry): void {
+    this.#queue.push(entry);
+    this.#planPump();
+  }
+
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** Forgets what a lane has queued but not yet sent to Postgres. */
+  withdraw(lane: CommitLane): void {
+    this.#queue = this.#queue.filter((entry) => entry.lane !== lane);
+  }
+
+  /** Resolves once nothing is queued or under way. */
+  async drain(): Promise<void> {
+    if (this.#underWay === 0 && this.#queue.length === 0) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Gives up waiting for Postgres; what is not known to be committed stays unanswered. */
+  abort(): void {
+    this.#stop.abort();
+  }
+
+  #planPump(): void {
+    if (this.#pumpPlanned) return;
+    this.#pumpPlanned = true;
+    setImmediate(() => {
+      this.#pumpPlanned = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    while (this.#underWay < this.#options.batchesMax) {
+      const batch = this.#take();
+      if (batch.length === 0) break;
+      this.#underWay += 1;
+      void this.#commitAndRelease(batch);
+    }
+    if (this.#underWay === 0 && this.#queue.length === 0) {
+      for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  #take(): CommitEntry[] {
+    const batch: CommitEntry[] = [];
+    const rest: CommitEntry[] = [];
+    for (const entry of this.#queue) {
+      const isFree = !this.#busy.has(entry.lane) && batch.length < this.#options.rowsMax;
+      (isFree ? batch : rest).push(entry);
+    }
+    for (const { lane } of batch) this.#busy.add(lane);
+    this.#queue = rest;
+    return batch;
+  }
+
+  async #commitAndRelease(batch: readonly CommitEntry[]): Promise<void> {
+    try {
+      await this.#commit(batch);
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'commit gave up');
+    } finally {
+      for (const { lane } of batch) this.#busy.delete(lane);
+      this.#underWay -= 1;
+      this.#pump();
+    }
+  }
+
+  async #commit(batch: readonly CommitEntry[]): Promise<void> {
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
+      try {
+        const result = await appendBatch(this.#options.database, {
+          partitions: fences(batch),
+          rows: batch.map(({ lane, transaction, stateBytes }) => ({
+            contextKey: lane.contextKey,
+            transaction,
+            stateBytes,
+          })),
+        });
+        if (result === 'committed') return this.#committed(batch);
+        return await this.#fenced(batch);
+      } catch (error) {
+        if (!isTransient(error)) return await this.#refused(batch, error);
+        this.#options.log.warn({ err: error, attempt }, 'commit outcome unknown, asking the log');
+        await backoff(attempt, this.#stop.signal);
+        if (await this.#isInLog(batch)) return this.#committed(batch);
+      }
+    }
+  }
+
+  #committed(batch: readonly CommitEntry[]): void {
+    this.#options.onCommitted(batch);
+    for (const [lane, entries] of byLane(batch)) lane.committed(entries);
+  }
+
+  /** Some partition was lost: its lanes roll back, the others try again. */
+  async #fenced(batch: readonly CommitEntry[]): Promise<void> {
+    const ours = await this.#options.recheck(fences(batch).map(({ partition }) => partition));
+    const kept = batch.filter(({ lane }) => ours.has(lane.partition));
+    for (const [lane, entries] of byLane(batch)) {
+      if (!ours.has(lane.partition)) lane.rolledBack(entries, 'fenced');
+    }
+    if (kept.length === batch.length) {
+      // The epoch moved although the partition is ours again: these lanes hold the old epoch.
+      for (const [lane, entries] of byLane(kept)) lane.rolledBack(entries, 'fenced');
+    } else if (kept.length > 0) await this.#commit(kept);
+  }
+
+  /** One lane's rows must not keep the others of the batch from being committed. */
+  async #refused(batch: readonly CommitEntry[], error: unknown): Promise<void> {
+    const lanes = byLane(batch);
+    if (lanes.size > 1) {
+      for (const entries of lanes.values()) await this.#commit(entries);
+      return;
+    }
+    if (await this.#isInLog(batch)) return this.#committed(batch);
+    const reason = error instanceof LogConflictError ? 'conflict' : 'refused';
+    if (reason === 'refused') this.#options.log.error({ err: error }, 'Postgres refused a commit');
+    for (const [lane, entries] of lanes) lane.rolledBack(entries, reason);
+  }
+
+  /** A batch is atomic: it is in the log when the last row of any of its lanes is. */
+  async #isInLog(batch: readonly CommitEntry[]): Promise<boolean> {
+    const last = batch.at(-1);
+    if (last === undefined) return true;
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
+      try {
+        const heads = await readHeads(this.#options.database, [last.lane.contextId]);
+        const head = heads.get(last.lane.contextId);
+        return head !== undefined && Buffer.compare(head.seal, last.transaction.seal) === 0;
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        await backoff(attempt, this.#stop.signal);
+      }
+    }
+    return false;
+  }
+}
+
+function byLane(batch: readonly CommitEntry[]): Map<CommitLane, CommitEntry[]> {
+  const lanes = new Map<CommitLane, CommitEntry[]>();
+  for (const entry of batch) {
+    const entries = lanes.get(entry.lane);
+    if (entries === undefined) lanes.set(entry.lane, [entry]);
+    else entries.push(entry);
+  }
+  return lanes;
+}
+
+function fences(batch: readonly CommitEntry[]): { partition: number; epoch: bigint }[] {
+  const epochs = new Map<number, bigint>();
+  for (const { lane } of batch) epochs.set(lane.partition, lane.epoch);
+  return [...epochs].map(([partition, epoch]) => ({ partition, epoch }));
+}

@@ -1,0 +1,21 @@
+import { z } from 'zod';
+
+/** Limits and times of the rpc-executor service. */
+export const executorConfigSchema = z.strictObject({
+  /** Name under which leases are held; a restarted executor of the same name takes them at once. */
+  owner: z.string().min(1),
+  workers: z.int().min(1).default(1),
+  wallClockMs: z.int().min(10).default(5_000),
+  leaseValidMs: z.int().min(100).default(3_000),
+  leaseRenewMs: z.int().min(10).default(1_000),
+  requestTimeoutMs: z.int().min(1).default(30_000),
+  bodyBytesMax: z.int().min(1).default(2_097_152),
+  batchRowsMax: z.int().min(1).default(1_000),
+  batchesMax: z.int().min(1).default(2),
+  laneQueueMax: z.int().min(1).default(4_096),
+  queueMax: z.int().min(1).default(16_384),
+  stateBytesMax: z.int().min(1).default(536_870_912),
+  snapshotEvery: z.int().min(1).default(1_000),
+});
+
+export type ExecutorConfig = Readonly<z.output<typeof executorConfigSchema>>;

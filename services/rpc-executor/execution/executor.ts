@@ -1,0 +1,266 @@
+import type { Logger } from 'pino';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
+import { ZERO_ID } from '#shared/domain/ids.ts';
+import type { Head, Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
+import {
+  type ExecuteReply,
+  type ExecuteRequest,
+  partitionOf,
+} from '#shared/protocol/internal-messages.ts';
+import type { Database } from '#shared/store/database.ts';
+import { createContext, findContext } from '#shared/store/transaction-log.ts';
+import type { Clock } from '#shared/util/clock.ts';
+import type { Random } from '#shared/util/random.ts';
+import type { Committer } from '../commit/committer.ts';
+import type { PartitionOwner } from '../partitions/partition-owner.ts';
+import { Lane, replyOf } from './lane.ts';
+import type { LaneStore } from './lane-store.ts';
+import type { RunMode } from './worker-messages.ts';
+import type { WorkerPool } from './worker-pool.ts';
+
+type Create = Extract<ExecuteRequest, { kind: 'create' }>;
+
+export interface ExecutorOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly pool: WorkerPool;
+  readonly committer: Committer;
+  readonly owner: PartitionOwner;
+  readonly store: LaneStore;
+  /** State kept in memory over all contexts; idle contexts are dropped above it. */
+  readonly stateBytesMax: number;
+  readonly laneQueueMax: number;
+  /** Requests waiting over all contexts; more are refused as overloaded. */
+  readonly queueMax: number;
+  readonly onCreated: (transaction: Transaction) => void;
+}
+
+const GENESIS: Head = {
+  sequence: 0n,
+  hash: ZERO_ID as TransactionHash,
+  seal: new Uint8Array(32),
+};
+const MODES = { query: 'query', mutate: 'append', execute: 'append-if-changed' } as const;
+
+/** Brings each request to the lane of its context; opens and evicts lanes. */
+export class Executor {
+  readonly #options: ExecutorOptions;
+  /** Insertion order is least recently used first. */
+  readonly #lanes = new Map<ContextId, Promise<Lane>>();
+  readonly #open = new Map<ContextId, Lane>();
+  #waiting = 0;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+  }
+
+  get laneCount(): number {
+    return this.#open.size;
+  }
+
+  /** Runs a request on a partition of ours. Throws AppErrors; never leaves half a mutation. */
+  async execute(request: ExecuteRequest): Promise<ExecuteReply> {
+    if (this.#waiting >= this.#options.queueMax) {
+      throw new AppError('overloaded', 'the executor has too many requests waiting, try again');
+    }
+    this.#waiting += 1;
+    try {
+      if (request.kind === 'create') return await this.#create(request);
+      const lane = await this.#laneOf(request.contextId);
+      if (request.kind === 'delete') {
+        return await lane.submit(this.#deleteRequest(lane, request.principal), 'append');
+      }
+      const { kind, method, payload, principal, requestId } = request;
+      const executorPublicKey = executorOf(lane, request.executorPublicKey);
+      const drawn = this.#draw(payload, executorPublicKey);
+      const asked = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
+      return await lane.submit({ ...asked, principal, requestId }, MODES[request.kind]);
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  /** Drops the lanes of a partition that went to another owner. */
+  dropPartition(partition: number): void {
+    for (const lane of [...this.#open.values()]) {
+      if (lane.partition === partition) lane.close('stale_epoch');
+    }
+  }
+
+  closeAll(): void {
+    for (const lane of [...this.#open.values()]) lane.close('unavailable');
+  }
+
+  async #laneOf(contextId: ContextId): Promise<Lane> {
+    const opened = this.#open.get(contextId);
+    if (opened !== undefined) {
+      opened.lastUsed = this.#options.clock.monotonicMs();
+      return opened;
+    }
+    const opening = this.#lanes.get(contextId) ?? this.#openLane(contextId);
+    return await opening;
+  }
+
+  #openLane(contextId: ContextId): Promise<Lane> {
+    const opening = this.#load(contextId);
+    this.#lanes.set(contextId, opening);
+    opening.catch(() => {
+      if (this.#lanes.get(contextId) === opening) this.#lanes.delete(contextId);
+    });
+    return opening;
+  }
+
+  async #load(contextId: ContextId): Promise<Lane> {
+    const lane = this.#newLane(contextId);
+    await lane.open();
+    this.#open.set(contextId, lane);
+    lane.lastUsed = this.#options.clock.monotonicMs();
+    this.#evict();
+    return lane;
+  }
+
+  #newLane(contextId: ContextId): Lane {
+    const { owner, pool, committer, store, log, laneQueueMax } = this.#options;
+    const partition = partitionOf(contextId);
+    const epoch = owner.epochOf(partition);
+    if (epoch === null) throw new AppError('stale_epoch', 'this executor does not own the context');
+    return new Lane({
+      contextId,
+      partition,
+      epoch,
+      slot: pool.slotOf(contextId),
+      committer,
+      store,
+      queueMax: laneQueueMax,
+      isLeaseValid: () => owner.isValid(partition),
+      onClosed: (lane) => {
+        if (this.#open.get(contextId) === lane) {
+          this.#open.delete(contextId);
+          this.#lanes.delete(contextId);
+        }
+      },
+      onLogs: (id, logs) => log.info({ contextId: id, logs }, 'application logged'),
+    });
+  }
+
+  /** Closes the least recently used idle lanes while the state in memory is over its budget. */
+  #evict(): void {
+    let bytes = 0;
+    for (const lane of this.#open.values()) bytes += lane.stateBytes;
+    if (bytes <= this.#options.stateBytesMax) return;
+    const idle = [...this.#open.values()].filter((lane) => lane.isIdle);
+    idle.sort((a, b) => a.lastUsed - b.lastUsed);
+    for (const lane of idle.slice(0, -1)) {
+      if (bytes <= this.#options.stateBytesMax) return;
+      bytes -= lane.stateBytes;
+      lane.close('unavailable');
+    }
+  }
+
+  /** Runs `init` on empty state; only a success makes the context, together with its log. */
+  async #create(request: Create): Promise<ExecuteReply> {
+    const { database, owner, pool } = this.#options;
+    const { contextId } = request;
+    if (this.#lanes.has(contextId) || (await findContext(database, contextId)) !== null) {
+      throw new AppError('conflict', 'Context already exists on node.');
+    }
+    const partition = partitionOf(contextId);
+    const epoch = owner.epochOf(partition);
+    if (epoch === null) throw new AppError('stale_epoch', 'this executor does not own the context');
+    const creating = this.#runInit(request, { partition, epoch });
+    const opening = creating.then(() => this.#load(contextId));
+    opening.catch(() => {
+      if (this.#lanes.get(contextId) === opening) this.#lanes.delete(contextId);
+    });
+    this.#lanes.set(contextId, opening);
+    try {
+      const transaction = await creating;
+      this.#options.onCreated(transaction);
+      return replyOf(transaction);
+    } finally {
+      if (!this.#open.has(contextId)) {
+        const slot = pool.slotOf(contextId);
+        await opening.catch(() => slot.send({ kind: 'close', contextId }));
+      }
+    }
+  }
+
+  async #runInit(
+    request: Create,
+    fence: { readonly partition: number; readonly epoch: bigint },
+  ): Promise<Transaction> {
+    const { database, pool, store } = this.#options;
+    const { contextId, applicationId } = request;
+    const slot = pool.slotOf(contextId);
+    await store.sendProgram(applicationId, slot);
+    slot.send({ kind: 'open', contextId, applicationId, head: GENESIS });
+    const drawn = this.#draw(request.payload, request.memberPublicKey);
+    const { principal } = request;
+    const asked: TransactionRequest = {
+      ...drawn,
+      kind: 'init',
+      method: 'init',
+      principal,
+      requestId: null,
+    };
+    const ran = await slot.call((runId) => ({
+      kind: 'run',
+      runId,
+      contextId,
+      request: asked,
+      mode: 'append-if-ok' satisfies RunMode,
+    }));
+    if (ran.kind !== 'ran') throw new AppError('internal', 'the worker gave no outcome');
+    if (ran.appended === null) {
+      throw new AppError('function_call_failed', ran.outcome.error ?? 'init failed');
+    }
+    const transaction: Transaction = { ...asked, ...ran.outcome, contextId, ...ran.appended };
+    const result = await createContext(database, {
+      ...fence,
+      contextId,
+      applicationId,
+      transaction,
+      stateBytes: ran.stateBytes,
+      member: {
+        publicKey: request.memberPublicKey,
+        sealedPrivateKey: request.sealedPrivateKey,
+      },
+    });
+    if (result.kind === 'exists') throw new AppError('conflict', 'Context already exists on node.');
+    if (result.kind === 'fenced') {
+      throw new AppError('stale_epoch', 'this executor does not own the context');
+    }
+    return transaction;
+  }
+
+  #draw(payload: Uint8Array, executorPublicKey: PublicKey) {
+    return {
+      payload,
+      executorPublicKey,
+      timeNs: this.#options.clock.nowNs(),
+      randomSeed: this.#options.random(32),
+      fuelLimit: 0n,
+    };
+  }
+
+  #deleteRequest(lane: Lane, principal: string): TransactionRequest {
+    const drawn = this.#draw(new Uint8Array(), executorOf(lane, null));
+    return { ...drawn, kind: 'delete', method: '', principal, requestId: null };
+  }
+}
+
+/** The identity that runs a call: one of the context's members, or the node's own in it. */
+function executorOf(lane: Lane, asked: PublicKey | null): PublicKey {
+  if (asked === null) {
+    if (lane.defaultExecutor !== null) return lane.defaultExecutor;
+    throw new AppError('forbidden', 'this node has no identity in the context');
+  }
+  if (lane.isMember(asked)) return asked;
+  throw new AppError('forbidden', 'the executor is not an identity of this node in the context', {
+    contextId: lane.contextId,
+    publicKey: asked,
+  });
+}

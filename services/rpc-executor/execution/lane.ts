@@ -1,0 +1,351 @@
+import { AppError } from '#shared/domain/app-error.ts';
+import type { ApplicationId, ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
+import type { Outcome, Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
+import type {
+  CommitEntry,
+  CommitLane,
+  Committer,
+  RollbackReason,
+} from '../commit/committer.ts';
+import type { LaneStore } from './lane-store.ts';
+import { RequestIndex } from './request-index.ts';
+import type { FromWorker, RunMode } from './worker-messages.ts';
+import { WorkerLostError, type WorkerSlot } from './worker-pool.ts';
+
+/** What a caller gets once it is durable. */
+export interface LaneReply {
+  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error'>;
+  /** Position of the transaction, or null when none was left. */
+  readonly sequence: bigint | null;
+  readonly hash: TransactionHash | null;
+}
+
+interface Job {
+  readonly request: TransactionRequest;
+  readonly mode: RunMode;
+  readonly resolve: (reply: LaneReply) => void;
+  readonly reject: (error: Error) => void;
+  attempts: number;
+  /** `held`: finished without a transaction, answered once all before it is committed. */
+  stage: 'waiting' | 'running' | 'committing' | 'held';
+  heldReply: LaneReply | null;
+  /** Changes when the job is sent back, so that a late answer of the worker is ignored. */
+  ticket: symbol;
+}
+
+export interface LaneOptions {
+  readonly contextId: ContextId;
+  readonly partition: number;
+  readonly epoch: bigint;
+  readonly slot: WorkerSlot;
+  readonly committer: Committer;
+  readonly store: LaneStore;
+  readonly isLeaseValid: () => boolean;
+  readonly queueMax: number;
+  readonly onClosed: (lane: Lane) => void;
+  readonly onLogs: (contextId: ContextId, logs: readonly string[]) => void;
+}
+
+const ATTEMPTS_MAX = 3;
+
+/**
+ * Runs the transactions of one context one at a time, ahead of the commit.
+ *
+ * `loading` → `ready` → (`recovering` → `ready`)* → `closed`. While not ready, jobs wait in order.
+ * A job runs, then either commits or is held; jobs are answered in the order they were sent.
+ */
+export class Lane implements CommitLane {
+  readonly contextId: ContextId;
+  readonly partition: number;
+  readonly epoch: bigint;
+  contextKey = 0n;
+  applicationId: ApplicationId | null = null;
+  defaultExecutor: PublicKey | null = null;
+  lastUsed = 0;
+  stateBytes = 0;
+  #stage: 'loading' | 'ready' | 'recovering' | 'closed' = 'loading';
+  readonly #options: LaneOptions;
+  readonly #waiting: Job[] = [];
+  /** Sent and not answered yet, in order. */
+  readonly #sent = new Set<Job>();
+  readonly #requests = new RequestIndex<LaneReply>();
+  #members: ReadonlySet<string> = new Set();
+  #sinceSnapshot = 0;
+  #bytesSinceSnapshot = 0;
+  #snapshotting = false;
+  #onNothingCommitting: (() => void) | null = null;
+
+  constructor(options: LaneOptions) {
+    this.contextId = options.contextId;
+    this.partition = options.partition;
+    this.epoch = options.epoch;
+    this.#options = options;
+    options.slot.onLost(this.#onWorkerLost);
+  }
+
+  get isIdle(): boolean {
+    return this.#sent.size === 0 && this.#waiting.length === 0;
+  }
+
+  isMember(key: PublicKey): boolean {
+    return this.#members.has(key);
+  }
+
+  /** Loads the context from the log. Throws AppError `context_not_found`. */
+  async open(): Promise<void> {
+    await this.#load();
+  }
+
+  /**
+   * Runs one request after all that were submitted before it. Rejects with an AppError; a
+   * retryable one leaves no transaction unless its `requestId` shows otherwise.
+   */
+  submit(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
+    const { requestId } = request;
+    const known = requestId === null ? undefined : this.#requests.get(requestId);
+    if (known !== undefined) return known;
+    const reply = this.#enqueue(request, mode);
+    if (requestId !== null) this.#requests.add(requestId, reply);
+    return reply;
+  }
+
+  async #enqueue(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
+    const { requestId } = request;
+    if (requestId !== null && !this.#requests.isComplete) {
+      const logged = await this.#options.store.findRequest(this, requestId);
+      if (logged !== null) return logged;
+    }
+    return await new Promise<LaneReply>((resolve, reject) => {
+      if (this.#stage === 'closed') return reject(closedError());
+      if (this.#waiting.length + this.#sent.size >= this.#options.queueMax) {
+        return reject(new AppError('overloaded', 'the context has too many requests waiting'));
+      }
+      const job: Job = {
+        request,
+        mode,
+        resolve,
+        reject,
+        attempts: 0,
+        stage: 'waiting',
+        heldReply: null,
+        ticket: Symbol('ticket'),
+      };
+      if (this.#stage === 'ready') this.#send(job);
+      else this.#waiting.push(job);
+    });
+  }
+
+  #send(job: Job): void {
+    job.attempts += 1;
+    if (job.attempts > ATTEMPTS_MAX) {
+      job.reject(new AppError('unavailable', 'the execution was interrupted too often, try again'));
+      return;
+    }
+    job.stage = 'running';
+    const ticket = Symbol('ticket');
+    job.ticket = ticket;
+    this.#sent.add(job);
+    const { contextId } = this;
+    this.#options.slot
+      .call((runId) => ({ kind: 'run', runId, contextId, request: job.request, mode: job.mode }))
+      .then(
+        (reply) => {
+          if (job.ticket === ticket && reply.kind === 'ran') this.#ran(job, reply);
+        },
+        (error: unknown) => {
+          if (job.ticket === ticket) this.#runFailed(job, error);
+        },
+      );
+  }
+
+  #ran(job: Job, reply: Extract<FromWorker, { kind: 'ran' }>): void {
+    const { outcome, appended } = reply;
+    this.stateBytes = reply.stateBytes;
+    if (reply.logs.length > 0) this.#options.onLogs(this.contextId, reply.logs);
+    if (appended === null) {
+      job.stage = 'held';
+      job.heldReply = { outcome, sequence: null, hash: null };
+      this.#settleHeld();
+      return;
+    }
+    job.stage = 'committing';
+    const transaction: Transaction = {
+      ...job.request,
+      ...outcome,
+      contextId: this.contextId,
+      ...appended,
+    };
+    this.#options.committer.add({ lane: this, transaction, stateBytes: reply.stateBytes });
+  }
+
+  #runFailed(job: Job, error: unknown): void {
+    if (error instanceof WorkerLostError) return;
+    this.#sent.delete(job);
+    job.reject(error instanceof Error ? error : new Error('unknown failure'));
+    this.#settleHeld();
+  }
+
+  committed(entries: readonly CommitEntry[]): void {
+    for (const { transaction } of entries) {
+      const job = this.#firstSent('committing');
+      if (job !== undefined) {
+        this.#sent.delete(job);
+        job.resolve(replyOf(transaction));
+      }
+      this.#sinceSnapshot += 1;
+      for (const { value } of transaction.changes) {
+        this.#bytesSinceSnapshot += 32 + (value?.length ?? 0);
+      }
+      if (transaction.kind === 'delete') this.close('context_not_found');
+    }
+    this.#settleHeld();
+    this.#maybeSnapshot();
+    this.#noticeNothingCommitting();
+  }
+
+  rolledBack(_entries: readonly CommitEntry[], reason: RollbackReason): void {
+    this.#options.committer.withdraw(this);
+    if (reason === 'fenced') return this.close('stale_epoch');
+    const refused = reason === 'refused' ? this.#firstSent('committing') : undefined;
+    if (refused !== undefined) {
+      this.#sent.delete(refused);
+      refused.reject(new AppError('internal', 'the transaction cannot be stored'));
+    }
+    this.#sendBack((job) => job.stage !== 'waiting');
+    this.#noticeNothingCommitting();
+    void this.#recover();
+  }
+
+  #noticeNothingCommitting(): void {
+    if (this.#onNothingCommitting === null || this.#firstSent('committing') !== undefined) return;
+    this.#onNothingCommitting();
+    this.#onNothingCommitting = null;
+  }
+
+  /** Ends the lane: what it has not answered is refused with `code`. */
+  close(code: 'stale_epoch' | 'context_not_found' | 'unavailable'): void {
+    if (this.#stage === 'closed') return;
+    this.#stage = 'closed';
+    this.#options.slot.send({ kind: 'close', contextId: this.contextId });
+    this.#options.slot.offLost(this.#onWorkerLost);
+    const error = this.#closeError(code);
+    for (const job of [...this.#sent, ...this.#waiting]) {
+      job.ticket = Symbol('closed');
+      job.reject(error);
+    }
+    this.#sent.clear();
+    this.#waiting.length = 0;
+    this.#noticeNothingCommitting();
+    this.#options.onClosed(this);
+  }
+
+  #closeError(code: 'stale_epoch' | 'context_not_found' | 'unavailable'): AppError {
+    if (code === 'stale_epoch') return closedError();
+    if (code === 'unavailable') return new AppError('timeout', 'the outcome is unknown, try again');
+    return new AppError('context_not_found', 'no such context', { contextId: this.contextId });
+  }
+
+  /** Arrow function: it is registered and removed by identity. */
+  readonly #onWorkerLost = (): void => {
+    if (this.#stage === 'closed') return;
+    this.#sendBack((job) => job.stage === 'running');
+    void this.#recover();
+  };
+
+  /** Puts sent jobs back to the front of the queue, in order. */
+  #sendBack(isAffected: (job: Job) => boolean): void {
+    const back = [...this.#sent].filter(isAffected);
+    for (const job of back) {
+      this.#sent.delete(job);
+      job.stage = 'waiting';
+      job.heldReply = null;
+      job.ticket = Symbol('sent back');
+    }
+    this.#waiting.unshift(...back);
+  }
+
+  async #recover(): Promise<void> {
+    if (this.#stage !== 'ready') return;
+    this.#stage = 'recovering';
+    try {
+      if (this.#firstSent('committing') !== undefined) {
+        await new Promise<void>((resolve) => {
+          this.#onNothingCommitting = resolve;
+        });
+      }
+      await this.#answerFromLog();
+      await this.#load();
+    } catch {
+      this.close('unavailable');
+    }
+  }
+
+  /** After a conflict the log may already hold what a waiting job asks for. */
+  async #answerFromLog(): Promise<void> {
+    for (const job of [...this.#waiting]) {
+      if (job.request.requestId === null) continue;
+      const logged = await this.#options.store.findRequest(this, job.request.requestId);
+      if (logged === null) continue;
+      this.#waiting.splice(this.#waiting.indexOf(job), 1);
+      job.resolve(logged);
+    }
+  }
+
+  async #load(): Promise<void> {
+    const { slot, store } = this.#options;
+    const generation = slot.generation;
+    const loaded = await store.load(this, slot);
+    if (this.#stage === 'closed') return;
+    this.#members = loaded.members;
+    this.#requests.fill(loaded.recentRequests, loaded.knowsAllRequests);
+    if (slot.generation !== generation) return await this.#load();
+    this.#stage = 'ready';
+    for (const job of this.#waiting.splice(0)) this.#send(job);
+  }
+
+  /** Answers what wrote nothing, up to the first job that still waits for its commit. */
+  #settleHeld(): void {
+    for (const job of this.#sent) {
+      if (job.stage !== 'held' || job.heldReply === null) return;
+      this.#sent.delete(job);
+      if (this.#options.isLeaseValid()) job.resolve(job.heldReply);
+      else job.reject(new AppError('stale_epoch', 'the executor lost its lease, try again'));
+    }
+  }
+
+  #firstSent(stage: Job['stage']): Job | undefined {
+    for (const job of this.#sent) if (job.stage === stage) return job;
+    return undefined;
+  }
+
+  #maybeSnapshot(): void {
+    const isDue =
+      this.#sinceSnapshot >= this.#options.store.snapshotEvery &&
+      this.#bytesSinceSnapshot * 2 >= this.stateBytes;
+    if (!isDue || this.#snapshotting || this.#stage !== 'ready') return;
+    this.#snapshotting = true;
+    this.#sinceSnapshot = 0;
+    this.#bytesSinceSnapshot = 0;
+    void this.#snapshot().finally(() => {
+      this.#snapshotting = false;
+    });
+  }
+
+  async #snapshot(): Promise<void> {
+    const { slot, store } = this.#options;
+    const reply = await slot
+      .call((runId) => ({ kind: 'snapshot', runId, contextId: this.contextId }))
+      .catch(() => null);
+    if (reply?.kind === 'snapshot') await store.writeSnapshot(this, reply.head, reply.entries);
+  }
+}
+
+/** The answer that a logged transaction gave its caller. */
+export function replyOf(transaction: Transaction): LaneReply {
+  const { status, output, error, sequence, hash } = transaction;
+  return { outcome: { status, output, error }, sequence, hash };
+}
+
+function closedError(): AppError {
+  return new AppError('stale_epoch', 'the context moved to another executor, try again');
+}

@@ -1,0 +1,66 @@
+import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
+import type { Head, Outcome, TransactionRequest } from '#shared/domain/transaction.ts';
+
+/** A key of 32 bytes as latin1 text, and its value. */
+export type StateEntry = readonly [key: string, value: Uint8Array];
+
+/** Main thread to worker. A worker handles its messages strictly in order. */
+export type ToWorker =
+  | { readonly kind: 'program'; readonly applicationId: ApplicationId; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'open';
+      readonly contextId: ContextId;
+      readonly applicationId: ApplicationId;
+      readonly head: Head;
+    }
+  | { readonly kind: 'load'; readonly contextId: ContextId; readonly entries: readonly StateEntry[] }
+  | { readonly kind: 'apply'; readonly contextId: ContextId; readonly changes: readonly Change[] }
+  | { readonly kind: 'close'; readonly contextId: ContextId }
+  | { readonly kind: 'snapshot'; readonly runId: number; readonly contextId: ContextId }
+  | {
+      readonly kind: 'run';
+      readonly runId: number;
+      readonly contextId: ContextId;
+      readonly request: TransactionRequest;
+      readonly mode: RunMode;
+    };
+
+export interface Change {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | null;
+}
+
+/**
+ * - `query` may not write and leaves no transaction.
+ * - `append` always leaves one.
+ * - `append-if-changed` leaves one unless nothing was written, committed or emitted.
+ * - `append-if-ok` leaves one only on success (`init`).
+ */
+export type RunMode = 'query' | 'append' | 'append-if-changed' | 'append-if-ok';
+
+/** Worker to main thread: what one run came to. */
+export type FromWorker =
+  | {
+      readonly kind: 'ran';
+      readonly runId: number;
+      readonly outcome: Outcome;
+      readonly logs: readonly string[];
+      /** The new head when the run left a transaction, else null. */
+      readonly appended: Appended | null;
+      readonly stateBytes: number;
+    }
+  | {
+      readonly kind: 'snapshot';
+      readonly runId: number;
+      readonly head: Head;
+      readonly entries: readonly StateEntry[];
+    }
+  | { readonly kind: 'fault'; readonly runId: number; readonly message: string };
+
+export interface Appended extends Head {
+  readonly priorHash: Head['hash'];
+}
+
+/** Slots of the shared array in which a worker tells what it runs: for the wall-clock watchdog. */
+export const WATCH_RUN_ID = 0;
+export const WATCH_SLOTS = 1;

@@ -1,0 +1,102 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
+import {
+  encodeError,
+  encodeResult,
+  type ParsedCall,
+  parseJsonRpcRequest,
+  type RpcError,
+} from '#shared/protocol/json-rpc.ts';
+import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
+import type { Authenticate } from '#shared/service/authenticate.ts';
+import { readBody } from '#shared/service/read-body.ts';
+import { rpcErrorOf } from './rpc-error.ts';
+
+export interface JsonRpcOptions {
+  readonly authenticate: Authenticate;
+  readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
+  readonly bodyBytesMax: number;
+}
+
+const CORS = {
+  'access-control-allow-origin': '*',
+  'access-control-allow-headers': '*, authorization',
+  'access-control-allow-methods': 'POST, GET, DELETE, PUT, OPTIONS',
+  'access-control-allow-private-network': 'true',
+} as const;
+
+/** `POST /jsonrpc`, answered straight from `node:http`: this is the hot path. */
+export function createJsonRpcHandler(options: JsonRpcOptions) {
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    if (request.method === 'OPTIONS') return void send(response, 204, '', 'text/plain');
+    if (request.method !== 'POST') return void send(response, 405, '', 'text/plain');
+    handle(options, request, response).catch((error: unknown) => sendFailure(response, error));
+  };
+}
+
+async function handle(
+  options: JsonRpcOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const principal = await options.authenticate(request);
+  if (!/^application\/(.+\+)?json\b/i.test(request.headers['content-type'] ?? '')) {
+    const text = 'Expected request with `Content-Type: application/json`';
+    return send(response, 415, text, 'text/plain; charset=utf-8');
+  }
+  const body = await readBody(request, options.bodyBytesMax);
+  const parsed = parseJsonRpcRequest(body);
+  if (parsed.kind === 'malformed') {
+    return send(response, parsed.status, parsed.text, 'text/plain; charset=utf-8');
+  }
+  const answer =
+    parsed.kind === 'error'
+      ? encodeError(parsed.id, parsed.error)
+      : await call(options, parsed, principal.id);
+  send(response, 200, answer, 'application/json');
+}
+
+async function call(
+  options: JsonRpcOptions,
+  parsed: ParsedCall,
+  principal: string,
+): Promise<string> {
+  const { contextId, method, argsJson, executorPublicKey, requestId } = parsed.params;
+  let reply: ExecuteReply;
+  try {
+    reply = await options.execute({
+      kind: parsed.method,
+      contextId,
+      method,
+      payload: argsJson,
+      executorPublicKey,
+      principal,
+      requestId,
+    });
+  } catch (error) {
+    return encodeError(parsed.id, rpcErrorOf(parsed.method, error));
+  }
+  const { status, output, error } = reply.outcome;
+  if (status === 'failed') {
+    const failure: RpcError = { type: 'FunctionCallError', data: error ?? 'unknown failure' };
+    return encodeError(parsed.id, failure);
+  }
+  return encodeResult(parsed.id, output, reply);
+}
+
+function sendFailure(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) return void response.destroy();
+  const known = error instanceof AppError ? error : new AppError('internal', 'internal error');
+  const { status } = ERROR_TABLE[known.code];
+  if (status === 413) response.setHeader('connection', 'close');
+  send(response, status, known.message, 'text/plain; charset=utf-8');
+}
+
+function send(response: ServerResponse, status: number, body: string, type: string): void {
+  response.writeHead(status, {
+    ...CORS,
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+  });
+  response.end(body);
+}

@@ -1,0 +1,39 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** Metrics of the executor, registered on the service's registry. */
+export function createExecutorMetrics(registry: Registry) {
+  const registers = [registry];
+  const transactions = new Counter({
+    name: 'cairn_log_transactions_total',
+    help: 'Transactions committed to the log.',
+    labelNames: ['status'],
+    registers,
+  });
+  const batchRows = new Histogram({
+    name: 'cairn_commit_batch_rows',
+    help: 'Rows per Postgres commit.',
+    buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
+    registers,
+  });
+  return {
+    transactions,
+    batchRows,
+    /** Registers gauges that are read when they are scraped. */
+    observe: (read: { lanes: () => number; partitions: () => number; queued: () => number }) => {
+      gauge('cairn_executor_lanes', 'Contexts held in memory.', read.lanes);
+      gauge('cairn_executor_partitions', 'Partitions owned by this executor.', read.partitions);
+      gauge('cairn_commit_queue_rows', 'Transactions waiting for their commit.', read.queued);
+    },
+  };
+
+  function gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+}

@@ -1,0 +1,153 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
+import type { Logger } from 'pino';
+import { connectNats } from '#shared/bus/nats-bus.ts';
+import type { HttpDoor, Service, ServiceDeps } from '#shared/service/service.ts';
+import { startInternalServer } from '#shared/service/internal-server.ts';
+import { openDatabase } from '#shared/store/database.ts';
+import { createMetrics } from '#shared/telemetry/metrics.ts';
+import { systemClock } from '#shared/util/clock.ts';
+import { systemRandom } from '#shared/util/random.ts';
+import { createAdminService } from '../admin/service.ts';
+import { createAuthService } from '../auth/service.ts';
+import { executorConfigSchema } from '../rpc-executor/config.ts';
+import { createRpcExecutorService } from '../rpc-executor/service.ts';
+import { fanoutConfigSchema } from '../subscription-fanout/config.ts';
+import { createFanoutService } from '../subscription-fanout/service.ts';
+
+export interface NodeConfig {
+  readonly databaseUrl: string;
+  readonly natsUrl: string;
+  readonly adminToken: string;
+  /** 32 bytes that encrypt identity private keys at rest. */
+  readonly secretKey: Uint8Array;
+  /** Stable name of this node: it takes its own leases back at once after a crash. */
+  readonly nodeName: string;
+  /** 0 chooses a free port. */
+  readonly port: number;
+  readonly internalPort: number;
+  readonly open: boolean;
+  readonly workers?: number;
+  readonly wallClockMs?: number;
+  readonly log: Logger;
+}
+
+/** A running node: every service in this process, on one port. */
+export interface RunningNode extends AsyncDisposable {
+  readonly url: string;
+  readonly internalUrl: string;
+}
+
+/** Starts all services on given Postgres and NATS; disposal drains and stops them in order. */
+export async function startNode(config: NodeConfig): Promise<RunningNode> {
+  await using stack = new AsyncDisposableStack();
+  const { log } = config;
+  const database = stack.use(
+    openDatabase({
+      url: config.databaseUrl,
+      poolMax: 16,
+      onError: (error) => log.warn({ err: error }, 'lost a Postgres connection'),
+    }),
+  );
+  const bus = stack.use(await connectNats(config.natsUrl, 'cairn-standalone'));
+  const metrics = createMetrics();
+  const depsOf = (service: string): ServiceDeps => ({
+    database,
+    bus,
+    metrics,
+    log: log.child({ service }),
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const services: readonly Service[] = [
+    createAuthService(depsOf('auth'), { adminToken: config.adminToken, open: config.open }),
+    createRpcExecutorService(
+      depsOf('rpc-executor'),
+      executorConfigSchema.parse({
+        owner: config.nodeName,
+        workers: config.workers ?? Math.max(1, availableParallelism() - 1),
+        ...(config.wallClockMs === undefined ? {} : { wallClockMs: config.wallClockMs }),
+      }),
+    ),
+    createFanoutService(depsOf('subscription-fanout'), fanoutConfigSchema.parse({})),
+    createAdminService(depsOf('admin'), { secretKey: config.secretKey }),
+  ];
+  const servers: Server[] = [];
+  stack.defer(() => cutConnections(servers));
+  for (const service of services) {
+    stack.use(service);
+    await service.start();
+  }
+  const internal = await startInternalServer({
+    host: '127.0.0.1',
+    port: config.internalPort,
+    services,
+    metrics,
+  });
+  stack.use(internal);
+  const port = await listen(servers, services, config.port);
+  stack.defer(() => stopAccepting(servers));
+  const running = stack.move();
+  return {
+    url: `http://127.0.0.1:${port}`,
+    internalUrl: internal.url,
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+/** One HTTP server on IPv4 loopback and one on IPv6, routing by path prefix. */
+async function listen(
+  servers: Server[],
+  services: readonly Service[],
+  port: number,
+): Promise<number> {
+  const doors = services.flatMap(({ door }) => (door === undefined ? [] : [door]));
+  const first = await listenOn('127.0.0.1', port, doors);
+  servers.push(first);
+  const bound = (first.address() as AddressInfo).port;
+  // A machine without IPv6 has no ::1 to listen on.
+  const second = await listenOn('::1', bound, doors).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT') return null;
+    throw error;
+  });
+  if (second !== null) servers.push(second);
+  return bound;
+}
+
+function listenOn(host: string, port: number, doors: readonly HttpDoor[]): Promise<Server> {
+  const server = createServer((request, response) => {
+    const door = doorOf(doors, request);
+    if (door !== undefined) door.handle(request, response);
+    else response.writeHead(404, { 'content-length': 0 }).end();
+  });
+  server.on('upgrade', (request, socket, head) => {
+    const door = doorOf(doors, request);
+    if (door?.upgrade !== undefined) door.upgrade(request, socket, head);
+    else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port, backlog: 1_024 }, () => resolve(server));
+  });
+}
+
+function doorOf(doors: readonly HttpDoor[], request: IncomingMessage): HttpDoor | undefined {
+  const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+  return doors.find(({ prefixes }) =>
+    prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)),
+  );
+}
+
+/** Requests under way are still answered, by the services that drain next. */
+function stopAccepting(servers: readonly Server[]): void {
+  for (const server of servers) {
+    server.close();
+    server.closeIdleConnections();
+  }
+}
+
+/** Runs after the services: whatever they had to say is written by now. */
+function cutConnections(servers: readonly Server[]): void {
+  for (const server of servers) server.closeAllConnections();
+}

@@ -1,0 +1,38 @@
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { runStandalone } from './run.ts';
+
+const program = new Command('cairn')
+  .description('Runs a Cairn node: every service in one process, with its own Postgres and NATS.')
+  .option('--data <directory>', 'where everything is kept', '.cairn')
+  .option('--port <number>', 'port of the node on IPv4 and IPv6 loopback', parsePort, 2528)
+  .option('--internal-port <number>', 'port of /livez, /readyz and /metrics', parsePort, 2529)
+  .option('--open', 'let callers on this machine in without a token', false)
+  .option('--demo', 'install the examples and keep one moving (default on the first start)')
+  .option('--no-demo', 'start empty')
+  .option('--database-url <url>', 'use this Postgres (a superuser URL) instead of an embedded one')
+  .option('--nats-url <url>', 'use this NATS instead of an embedded one')
+  .option('--log-level <level>', 'fatal, error, warn, info, debug or trace', 'warn');
+
+const options = program.parse().opts<{
+  data: string;
+  port: number;
+  internalPort: number;
+  open: boolean;
+  demo?: boolean;
+  databaseUrl?: string;
+  natsUrl?: string;
+  logLevel: string;
+}>();
+const dataDirectory = resolve(options.data);
+await mkdir(dataDirectory, { recursive: true });
+await runStandalone({ ...options, data: dataDirectory });
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('a port is a number from 0 to 65535');
+  }
+  return port;
+}

@@ -1,0 +1,69 @@
+import { createLogger } from '#shared/telemetry/logger.ts';
+import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
+import { stopSignal } from '#shared/service/stop-signal.ts';
+import { printBanner } from './banner.ts';
+import { startNode } from './compose.ts';
+import { openDataDirectory } from './data-directory.ts';
+import { demoContexts, moveDemo } from './demo-data.ts';
+import { startEmbeddedPostgres } from './embedded-postgres.ts';
+import { startNatsServer } from './nats-server.ts';
+
+export interface StandaloneOptions {
+  readonly data: string;
+  readonly port: number;
+  readonly internalPort: number;
+  readonly open: boolean;
+  readonly demo?: boolean;
+  readonly databaseUrl?: string;
+  readonly natsUrl?: string;
+  readonly logLevel: string;
+}
+
+const FORCE_EXIT_MS = 20_000;
+
+/** Starts servers and node, prints the banner, runs until a signal, then stops all in order. */
+export async function runStandalone(options: StandaloneOptions): Promise<void> {
+  const stop = stopSignal();
+  try {
+    await using stack = new AsyncDisposableStack();
+    const log = createLogger({ name: 'cairn', level: options.logLevel });
+    const directory = stack.use(await openDataDirectory(options.data));
+    const databaseOwnerUrl =
+      options.databaseUrl ??
+      stack.use(await startEmbeddedPostgres({ directory: directory.path, log })).ownerUrl;
+    const natsUrl =
+      options.natsUrl ?? stack.use(await startNatsServer({ directory: directory.path, log })).url;
+    const servicePassword = await directory.secret('postgres-service-password', 24);
+    await migrate({ ownerUrl: databaseOwnerUrl, servicePassword });
+    const adminToken = await directory.secret('admin-token', 24);
+    const secretKey = Buffer.from(await directory.secret('secret-key', 32), 'hex');
+    const node = stack.use(
+      await startNode({
+        databaseUrl: serviceUrlOf(databaseOwnerUrl, servicePassword),
+        natsUrl,
+        adminToken,
+        secretKey,
+        nodeName: await directory.secret('node-name', 8),
+        port: options.port,
+        internalPort: options.internalPort,
+        open: options.open,
+        log,
+      }),
+    );
+    const demo = await demoContexts(directory.path, options.demo, { url: node.url, token: adminToken });
+    printBanner({
+      url: node.url,
+      internalUrl: node.internalUrl,
+      dataDirectory: directory.path,
+      token: adminToken,
+      isOpen: options.open,
+      demo,
+    });
+    void moveDemo({ url: node.url, token: adminToken }, demo, stop);
+    await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+  } catch (error) {
+    process.stderr.write(`cairn: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+  setTimeout(() => process.exit(2), FORCE_EXIT_MS).unref();
+}

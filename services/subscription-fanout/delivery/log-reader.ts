@@ -1,0 +1,43 @@
+import type { ContextId, TransactionHash } from '#shared/domain/ids.ts';
+import { type LogNotice, noticeOf } from '#shared/protocol/log-notice.ts';
+import type { Database } from '#shared/store/database.ts';
+import { findContext, readTransactions } from '#shared/store/transaction-log.ts';
+import type { Gate } from './gate.ts';
+
+/** The log of one context, as the fanout reads it. */
+export interface ContextLog {
+  /** Sequence of the last transaction; 0 when the context does not exist yet. */
+  head(): Promise<bigint>;
+  /** Up to `limit` transactions from `from` on, in sequence order. */
+  read(from: bigint, limit: number): Promise<readonly LogNotice[]>;
+}
+
+export type OpenContextLog = (contextId: ContextId) => ContextLog;
+
+/** Reads logs from the store, no more than the gate lets through at once. */
+export function createLogReader(database: Database, gate: Gate): OpenContextLog {
+  return (contextId) => {
+    let contextKey: bigint | null = null;
+    return {
+      head: async () =>
+        await gate.run(async () => {
+          const context = await findContext(database, contextId);
+          contextKey = context?.contextKey ?? null;
+          return context?.head.sequence ?? 0n;
+        }),
+      read: async (from, limit) =>
+        await gate.run(async () => {
+          contextKey ??= (await findContext(database, contextId))?.contextKey ?? null;
+          if (contextKey === null) return [];
+          const rows = await readTransactions(database, contextKey, contextId, { from, limit });
+          return rows.map(noticeOf);
+        }),
+    };
+  };
+}
+
+/** The hash that stands at a sequence, or null when the log does not hold it. */
+export async function hashAt(log: ContextLog, sequence: bigint): Promise<TransactionHash | null> {
+  const [notice] = await log.read(sequence, 1);
+  return notice?.sequence === sequence ? notice.hash : null;
+}

@@ -1,0 +1,111 @@
+import { connect, ErrorCode, Events, headers, type Msg, NatsError } from 'nats';
+import { AppError, ERROR_TABLE, type ErrorCode as AppErrorCode } from '#shared/domain/app-error.ts';
+import type { Bus } from './bus.ts';
+
+const DEADLINE = 'Cairn-Deadline';
+const ERROR = 'Cairn-Error';
+
+/** Connects to NATS and keeps reconnecting for ever. Throws when the first connection fails. */
+export async function connectNats(url: string, name: string): Promise<Bus> {
+  const connection = await connect({
+    servers: url.split(','),
+    name,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    ignoreClusterUpdates: false,
+  });
+  let connected = true;
+  const reconnectListeners: (() => void)[] = [];
+  void watchStatus();
+
+  return {
+    publish: (subject, payload) => {
+      if (!connection.isClosed() && !connection.isDraining()) connection.publish(subject, payload);
+    },
+    subscribe: (subject, handler) =>
+      connection.subscribe(subject, {
+        callback: (error, message) => {
+          if (error === null) handler(message.data, message.subject);
+        },
+      }),
+    respond: (subject, queue, handler) =>
+      connection.subscribe(subject, {
+        ...(queue === null ? {} : { queue }),
+        callback: (error, message) => {
+          if (error === null) void answer(message, handler);
+        },
+      }),
+    request: async (subject, payload, { deadlineMs }) => {
+      const timeout = deadlineMs - Date.now();
+      if (timeout <= 0) throw new AppError('timeout', 'the deadline passed');
+      const requestHeaders = headers();
+      requestHeaders.set(DEADLINE, String(deadlineMs));
+      try {
+        const reply = await connection.request(subject, payload, {
+          timeout,
+          headers: requestHeaders,
+        });
+        const failure = reply.headers?.get(ERROR);
+        if (failure) throw parseFailure(failure);
+        return reply.data;
+      } catch (error) {
+        throw translate(error);
+      }
+    },
+    isConnected: () => connected,
+    onReconnect: (listener) => void reconnectListeners.push(listener),
+    [Symbol.asyncDispose]: async () => {
+      if (connection.isClosed()) return;
+      if (connected) await connection.drain();
+      else await connection.close();
+    },
+  };
+
+  async function watchStatus(): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === Events.Disconnect) connected = false;
+      if (status.type === Events.Reconnect) {
+        connected = true;
+        for (const listener of reconnectListeners) listener();
+      }
+    }
+  }
+}
+
+async function answer(
+  message: Msg,
+  handler: (payload: Uint8Array, deadlineMs: number) => Promise<Uint8Array>,
+): Promise<void> {
+  const deadlineMs = Number(message.headers?.get(DEADLINE) ?? 0);
+  if (deadlineMs !== 0 && deadlineMs < Date.now()) return;
+  try {
+    message.respond(await handler(message.data, deadlineMs));
+  } catch (error) {
+    const replyHeaders = headers();
+    const known = error instanceof AppError ? error : new AppError('internal', 'internal error');
+    replyHeaders.set(
+      ERROR,
+      encodeURIComponent(
+        JSON.stringify({ code: known.code, message: known.message, details: known.details }),
+      ),
+    );
+    message.respond(new Uint8Array(), { headers: replyHeaders });
+  }
+}
+
+function parseFailure(text: string): AppError {
+  const { code, message, details } = JSON.parse(decodeURIComponent(text)) as {
+    code: AppErrorCode;
+    message: string;
+    details: Record<string, string>;
+  };
+  return new AppError(code in ERROR_TABLE ? code : 'internal', message, details);
+}
+
+function translate(error: unknown): unknown {
+  if (!(error instanceof NatsError)) return error;
+  const code = error.code as ErrorCode;
+  if (code === ErrorCode.NoResponders) return new AppError('unavailable', 'nobody is listening');
+  if (code === ErrorCode.Timeout) return new AppError('timeout', 'no answer within the deadline');
+  return new AppError('unavailable', `the bus refused: ${error.message}`);
+}
