@@ -50,7 +50,10 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
         log,
       }),
     );
-    const demo = await demoContexts(directory.path, options.demo, { url: node.url, token: adminToken });
+    const demo = await demoContexts(directory.path, options.demo, {
+      url: node.url,
+      token: adminToken,
+    });
     printBanner({
       url: node.url,
       internalUrl: node.internalUrl,

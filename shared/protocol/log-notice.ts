@@ -45,7 +45,10 @@ export function noticeOf(transaction: Transaction): LogNotice {
 export function encodeNotice(notice: LogNotice): Uint8Array {
   const { contextId } = notice;
   const sequence = notice.sequence.toString();
-  const dataBytes = notice.events.reduce((sum, { data, kind }) => sum + data.length + kind.length, 0);
+  const dataBytes = notice.events.reduce(
+    (sum, { data, kind }) => sum + data.length + kind.length,
+    0,
+  );
   if (dataBytes <= NOTICE_BYTES_MAX) {
     const events = notice.events.map(({ kind, data }) => ({ kind, data: toBase64(data) }));
     const bytes = Buffer.from(JSON.stringify({ ...notice, sequence, events }));

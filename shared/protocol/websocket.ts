@@ -1,5 +1,5 @@
-import { decodeBase58 } from '#shared/crypto/base58.ts';
-import type { ContextId, TransactionHash } from '#shared/domain/ids.ts';
+import { decodeId } from '#shared/crypto/base58.ts';
+import type { ContextId } from '#shared/domain/ids.ts';
 import type { LogNotice } from './log-notice.ts';
 
 /** Which generation of Calimero's events is sent; `both` sends all four. */
@@ -153,11 +153,11 @@ function parseContextId(id: unknown): ContextId {
   if (typeof id !== 'string') {
     throw new FrameFault('invalid type: expected a base58 encoded hash');
   }
-  const wrongLength = `invalid length ${id.length}, expected a base58 encoded hash`;
-  if (id.length > 44) throw new FrameFault(wrongLength);
-  const bytes = decodeBase58(id);
-  if (bytes === null) throw new FrameFault('provided string contained invalid character');
-  if (bytes.length !== 32) throw new FrameFault(wrongLength);
+  try {
+    decodeId(id);
+  } catch (error) {
+    throw new FrameFault(error instanceof Error ? error.message : 'invalid id');
+  }
   return id as ContextId;
 }
 

@@ -1,9 +1,9 @@
 import type { Outcome, TransactionRequest } from '#shared/domain/transaction.ts';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 
-/** Reads of committed-or-speculative state during one execution. Keys are 32 bytes. */
+/** Reads of committed-or-speculative state. Keys are 32 bytes as latin1 text. */
 export interface StateReader {
-  get(key: Uint8Array): Uint8Array | undefined;
+  get(key: string): Uint8Array | undefined;
 }
 
 /** Everything one execution depends on: the same input gives the same outcome on every machine. */

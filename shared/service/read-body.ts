@@ -18,7 +18,9 @@ export function readBody(request: IncomingMessage, bytesMax: number): Promise<Bu
         chunks.length = 0;
       } else chunks.push(chunk);
     });
-    request.on('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+    request.on('end', () =>
+      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)),
+    );
     request.on('error', reject);
     request.on('aborted', () => reject(new AppError('invalid_request', 'the request was cut off')));
   });

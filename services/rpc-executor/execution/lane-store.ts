@@ -56,11 +56,13 @@ export class LaneStore {
       listMembers(this.#database, lane.contextId),
       readRecentRequests(this.#database, lane.contextKey, lane.contextId, RECENT_REQUESTS),
     ]);
-    lane.defaultExecutor = members[0]?.publicKey ?? null;
+    lane.defaultExecutor = members.find(({ isOwned }) => isOwned)?.publicKey ?? null;
     return {
       members: new Set(members.map(({ publicKey }) => publicKey)),
-      recentRequests: new Map(recent.map((entry) => [entry.requestId ?? '', replyOf(entry)])),
-      knowsAllRequests: recent.length < RECENT_REQUESTS,
+      recentRequests: new Map(
+        recent.transactions.map((entry) => [entry.requestId ?? '', replyOf(entry)]),
+      ),
+      knowsAllRequests: recent.isWholeLog,
     };
   }
 
@@ -82,8 +84,7 @@ export class LaneStore {
   async sendProgram(applicationId: ApplicationId, slot: WorkerSlot): Promise<void> {
     if (slot.programs.has(applicationId)) return;
     const application = await findApplication(this.#database, applicationId);
-    const bytes =
-      application === null ? null : await readBlob(this.#database, application.blobId);
+    const bytes = application === null ? null : await readBlob(this.#database, application.blobId);
     if (bytes === null) {
       throw new AppError('application_not_installed', 'Application is not installed on node.', {
         applicationId,
@@ -119,4 +120,3 @@ export class LaneStore {
     return snapshot.sequence;
   }
 }
-

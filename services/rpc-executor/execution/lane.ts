@@ -1,12 +1,7 @@
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ApplicationId, ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
 import type { Outcome, Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
-import type {
-  CommitEntry,
-  CommitLane,
-  Committer,
-  RollbackReason,
-} from '../commit/committer.ts';
+import type { CommitEntry, CommitLane, Committer, RollbackReason } from '../commit/committer.ts';
 import type { LaneStore } from './lane-store.ts';
 import { RequestIndex } from './request-index.ts';
 import type { FromWorker, RunMode } from './worker-messages.ts';

@@ -13,7 +13,11 @@ export type ToWorker =
       readonly applicationId: ApplicationId;
       readonly head: Head;
     }
-  | { readonly kind: 'load'; readonly contextId: ContextId; readonly entries: readonly StateEntry[] }
+  | {
+      readonly kind: 'load';
+      readonly contextId: ContextId;
+      readonly entries: readonly StateEntry[];
+    }
   | { readonly kind: 'apply'; readonly contextId: ContextId; readonly changes: readonly Change[] }
   | { readonly kind: 'close'; readonly contextId: ContextId }
   | { readonly kind: 'snapshot'; readonly runId: number; readonly contextId: ContextId }

@@ -62,10 +62,7 @@ port.on('message', (batch: readonly ToWorker[]) => {
 function handle(message: ToWorker): FromWorker | null {
   switch (message.kind) {
     case 'program':
-      programs.set(
-        message.applicationId,
-        compileWasmProgram(message.applicationId, message.bytes),
-      );
+      programs.set(message.applicationId, compileWasmProgram(message.applicationId, message.bytes));
       return null;
     case 'open': {
       const program = programs.get(message.applicationId);
@@ -117,8 +114,7 @@ function runGuest(
   request: TransactionRequest,
   readOnly: boolean,
 ): { outcome: Outcome; logs: readonly string[] } {
-  const isNoop =
-    request.kind === 'delete' || (request.kind === 'init' && !context.program.hasInit);
+  const isNoop = request.kind === 'delete' || (request.kind === 'init' && !context.program.hasInit);
   if (isNoop) return { outcome: NO_OUTCOME, logs: [] };
   return context.program.execute({ contextId, request, state: context.state, readOnly });
 }

@@ -1,9 +1,12 @@
-import { backoff } from '#shared/util/backoff.ts';
+import { type TransactionHash, ZERO_ID } from '#shared/domain/ids.ts';
 import { isWholeNotice, type LogNotice, type LogPosition } from '#shared/protocol/log-notice.ts';
+import { backoff } from '#shared/util/backoff.ts';
 import { FrameRing, type LogEntry } from './frame-ring.ts';
 import type { ContextLog } from './log-reader.ts';
 
 const PAGE_ROWS = 64;
+const PAGE_BYTES = 262_144;
+const PENDING_MAX = 256;
 
 export interface ContextFeedOptions {
   readonly log: ContextLog;
@@ -56,7 +59,7 @@ export class ContextFeed {
     if (this.#closed.signal.aborted) return;
     if (this.#head !== null && message.sequence <= this.#head) return;
     if (message.sequence > this.#wanted) this.#wanted = message.sequence;
-    if (isWholeNotice(message) && this.#pending.size < this.#options.ringMax) {
+    if (isWholeNotice(message) && this.#pending.size < PENDING_MAX) {
       this.#pending.set(message.sequence, message);
     }
     if (this.#head === null) return;
@@ -83,10 +86,17 @@ export class ContextFeed {
     if (known !== undefined) return known;
     const page = this.#options.log
       .read(from, PAGE_ROWS)
-      .then((rows) => rows.map(this.#options.encode))
+      .then((rows) => this.#encodePage(rows))
       .finally(() => this.#pages.delete(from));
     this.#pages.set(from, page);
     return page;
+  }
+
+  /** The hash that stands at a sequence; null when the log does not hold it. */
+  async hashAt(sequence: bigint): Promise<TransactionHash | null> {
+    if (sequence === 0n) return ZERO_ID as TransactionHash;
+    const entry = this.recent(sequence) ?? (await this.page(sequence))[0];
+    return entry?.sequence === sequence ? entry.hash : null;
   }
 
   /** Calls `listener` after each entry that was added. */
@@ -112,32 +122,35 @@ export class ContextFeed {
     const head = await this.#insist(async () => await this.#options.log.head());
     if (head === undefined) return;
     this.#head = head;
+    for (const sequence of this.#pending.keys()) {
+      if (sequence <= head) this.#pending.delete(sequence);
+    }
     this.#takePending();
     if (this.#wanted > this.head) void this.#heal();
   }
 
   #heal(): Promise<void> {
-    this.#healing ??= this.#readToEnd().finally(() => {
-      this.#healing = null;
-    });
+    this.#healing ??= this.#readToEnd();
     return this.#healing;
   }
 
   async #readToEnd(): Promise<void> {
     this.#options.onHeal();
     for (let attempt = 0; !this.signal.aborted; ) {
-      const rows = await this.#insist(
-        async () => await this.#options.log.read(this.head + 1n, PAGE_ROWS),
-      );
-      if (rows === undefined) return;
+      const from = this.head + 1n;
+      const wanted = this.#wanted;
+      const rows = await this.#insist(async () => await this.#options.log.read(from, PAGE_ROWS));
+      if (rows === undefined) break;
       for (const row of rows) if (row.sequence === this.head + 1n) this.#append(row);
       this.#takePending();
       if (rows.length === PAGE_ROWS) continue;
-      if (this.#wanted <= this.head) return;
-      if (rows.length > 0) attempt = 0;
-      // Announced but not readable yet: only a reader behind the writer sees this.
-      await backoff(attempt++, this.signal);
+      if (this.#wanted <= this.head) break;
+      // Announced before the read and not in it: only a reader behind the writer sees this.
+      if (wanted > this.head) await backoff(attempt++, this.signal);
+      else attempt = 0;
     }
+    // In the same step as the last look at `#wanted`, or a gap seen in between would be missed.
+    this.#healing = null;
   }
 
   /** Repeats a read until it succeeds; undefined when the feed was closed meanwhile. */
@@ -154,14 +167,24 @@ export class ContextFeed {
     return undefined;
   }
 
+  /** At least one entry; no more than a lagging subscriber can afford to drop and read again. */
+  #encodePage(rows: readonly LogNotice[]): readonly LogEntry[] {
+    const page: LogEntry[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      if (bytes >= PAGE_BYTES) break;
+      const entry = this.#options.encode(row);
+      page.push(entry);
+      bytes += entry.bytes.length;
+    }
+    return page;
+  }
+
   #takePending(): void {
     for (;;) {
       const notice = this.#pending.get(this.head + 1n);
       if (notice === undefined) break;
       this.#append(notice);
-    }
-    for (const sequence of this.#pending.keys()) {
-      if (sequence <= this.head) this.#pending.delete(sequence);
     }
   }
 

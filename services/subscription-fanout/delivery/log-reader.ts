@@ -1,4 +1,4 @@
-import type { ContextId, TransactionHash } from '#shared/domain/ids.ts';
+import type { ContextId } from '#shared/domain/ids.ts';
 import { type LogNotice, noticeOf } from '#shared/protocol/log-notice.ts';
 import type { Database } from '#shared/store/database.ts';
 import { findContext, readTransactions } from '#shared/store/transaction-log.ts';
@@ -34,10 +34,4 @@ export function createLogReader(database: Database, gate: Gate): OpenContextLog 
         }),
     };
   };
-}
-
-/** The hash that stands at a sequence, or null when the log does not hold it. */
-export async function hashAt(log: ContextLog, sequence: bigint): Promise<TransactionHash | null> {
-  const [notice] = await log.read(sequence, 1);
-  return notice?.sequence === sequence ? notice.hash : null;
 }

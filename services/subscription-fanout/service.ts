@@ -1,0 +1,84 @@
+import type { ServerResponse } from 'node:http';
+import { encodeEvents } from '#shared/protocol/websocket.ts';
+import type { LogNotice } from '#shared/protocol/log-notice.ts';
+import { createAuthenticate } from '#shared/service/authenticate.ts';
+import type { Service, ServiceDeps } from '#shared/service/service.ts';
+import type { FanoutConfig } from './config.ts';
+import { ContextFeed } from './delivery/context-feed.ts';
+import type { LogEntry } from './delivery/frame-ring.ts';
+import { Gate } from './delivery/gate.ts';
+import { createLogReader } from './delivery/log-reader.ts';
+import { createFanoutMetrics } from './metrics.ts';
+import { FeedRegistry } from './subscriptions/feed-registry.ts';
+import { Connections } from './ws/connections.ts';
+import { encodeTextFrame } from './ws/text-frame.ts';
+
+const LOG_READS_MAX = 8;
+
+/** WebSocket subscriptions: delivers the log of each context, in order, to who listens. */
+export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Service {
+  const { bus, clock, database, log } = deps;
+  const metrics = createFanoutMetrics(deps.metrics);
+  const openLog = createLogReader(database, new Gate(LOG_READS_MAX));
+  const onError = (error: unknown) => log.warn({ err: error }, 'fanout error');
+  let isReady = false;
+
+  const registry = new FeedRegistry({
+    bus,
+    contextsMax: config.contextsMax,
+    onError,
+    open: (contextId) =>
+      new ContextFeed({
+        log: openLog(contextId),
+        encode,
+        ringMax: config.ringMax,
+        ringBytesMax: config.ringBytesMax,
+        onHeal: () => metrics.heals.inc(),
+        onError: (error) => log.warn({ err: error, contextId }, 'the log cannot be read'),
+      }),
+  });
+  const connections = new Connections({
+    config,
+    clock,
+    authenticate: createAuthenticate(bus, clock),
+    connection: {
+      registry,
+      onDelivered: (frames) => metrics.delivered.inc(frames),
+      onCount: (change) => metrics.subscriptions.inc(change),
+      onError,
+    },
+    onConnections: (open) => metrics.connections.set(open),
+  });
+
+  return {
+    name: 'subscription-fanout',
+    door: {
+      prefixes: ['/ws'],
+      handle: (_request, response) => demandUpgrade(response),
+      upgrade: (request, socket, head) => void connections.upgrade(request, socket, head),
+    },
+    isReady: () => isReady && bus.isConnected(),
+    start: async () => {
+      registry.start();
+      connections.start();
+      isReady = true;
+    },
+    [Symbol.asyncDispose]: async () => {
+      isReady = false;
+      await connections.close();
+      registry.close();
+    },
+  };
+
+  /** Once per transaction; every socket gets the same bytes. */
+  function encode(notice: LogNotice): LogEntry {
+    const frames = encodeEvents(notice, config.dialect).map(encodeTextFrame);
+    const { sequence, hash } = notice;
+    return { sequence, hash, bytes: Buffer.concat(frames), frames: frames.length };
+  }
+}
+
+function demandUpgrade(response: ServerResponse): void {
+  response.writeHead(426, { 'Content-Type': 'text/plain; charset=utf-8', Upgrade: 'websocket' });
+  response.end('this is a WebSocket endpoint');
+}

@@ -1,0 +1,89 @@
+import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
+import { subjects } from '#shared/bus/subjects.ts';
+import type { ContextId } from '#shared/domain/ids.ts';
+import { decodeBeacon, decodeNotice } from '#shared/protocol/log-notice.ts';
+import type { ContextFeed } from '../delivery/context-feed.ts';
+
+export interface FeedRegistryOptions {
+  readonly bus: Bus;
+  readonly contextsMax: number;
+  readonly open: (contextId: ContextId) => ContextFeed;
+  readonly onError: (error: unknown) => void;
+}
+
+interface Listened {
+  readonly feed: ContextFeed;
+  readonly subscription: BusSubscription;
+  users: number;
+}
+
+/** The feeds of this replica: one per context, alive while somebody local listens. */
+export class FeedRegistry {
+  readonly #options: FeedRegistryOptions;
+  readonly #feeds = new Map<ContextId, Listened>();
+  #beacons: BusSubscription | undefined;
+
+  constructor(options: FeedRegistryOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to compare head beacons with the feeds. */
+  start(): void {
+    const { bus } = this.#options;
+    this.#beacons = bus.subscribe(subjects.everyBeacon, (payload) =>
+      this.#guard(() => {
+        for (const head of decodeBeacon(payload))
+          this.#feeds.get(head.contextId)?.feed.accept(head);
+      }),
+    );
+    // Whatever was published meanwhile is gone; the log tells.
+    bus.onReconnect(() => {
+      for (const { feed } of this.#feeds.values()) void feed.catchUp();
+    });
+  }
+
+  /** The context's feed; each call needs one `release`. Null when there are too many contexts. */
+  acquire(contextId: ContextId): ContextFeed | null {
+    const known = this.#feeds.get(contextId);
+    if (known !== undefined) {
+      known.users += 1;
+      return known.feed;
+    }
+    if (this.#feeds.size >= this.#options.contextsMax) return null;
+    let feed: ContextFeed | undefined;
+    // The subject first, the head after it: no transaction falls between the two.
+    const subscription = this.#options.bus.subscribe(subjects.log(contextId), (payload) =>
+      this.#guard(() => feed?.accept(decodeNotice(payload))),
+    );
+    feed = this.#options.open(contextId);
+    this.#feeds.set(contextId, { feed, subscription, users: 1 });
+    return feed;
+  }
+
+  release(contextId: ContextId): void {
+    const known = this.#feeds.get(contextId);
+    if (known === undefined) return;
+    known.users -= 1;
+    if (known.users > 0) return;
+    known.subscription.unsubscribe();
+    known.feed.close();
+    this.#feeds.delete(contextId);
+  }
+
+  close(): void {
+    this.#beacons?.unsubscribe();
+    for (const { feed, subscription } of this.#feeds.values()) {
+      subscription.unsubscribe();
+      feed.close();
+    }
+    this.#feeds.clear();
+  }
+
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#options.onError(error);
+    }
+  }
+}

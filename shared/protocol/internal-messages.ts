@@ -1,0 +1,92 @@
+import { sha256 } from '#shared/crypto/sha256.ts';
+import type { ApplicationId, ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
+import type { Outcome } from '#shared/domain/transaction.ts';
+
+/** Number of partitions that contexts map to. Changing it moves every context. */
+export const PARTITIONS = 64;
+
+/** What an edge asks of the executor that owns the context's partition. */
+export type ExecuteRequest =
+  | {
+      readonly kind: 'query' | 'mutate' | 'execute';
+      readonly contextId: ContextId;
+      readonly method: string;
+      readonly payload: Uint8Array;
+      /** Null runs as the node's own identity in the context. */
+      readonly executorPublicKey: PublicKey | null;
+      readonly principal: string;
+      readonly requestId: string | null;
+    }
+  | {
+      readonly kind: 'create';
+      readonly contextId: ContextId;
+      readonly applicationId: ApplicationId;
+      readonly payload: Uint8Array;
+      readonly memberPublicKey: PublicKey;
+      readonly sealedPrivateKey: Uint8Array;
+      readonly principal: string;
+    }
+  | { readonly kind: 'delete'; readonly contextId: ContextId; readonly principal: string };
+
+export interface ExecuteReply {
+  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error'>;
+  /** Position of the transaction in the log, or null when none was left. */
+  readonly sequence: bigint | null;
+  readonly hash: TransactionHash | null;
+}
+
+/** The partition of a context: the first four bytes of SHA-256 over its id text, modulo 64. */
+export function partitionOf(contextId: ContextId): number {
+  return Buffer.from(sha256(contextId)).readUInt32BE(0) % PARTITIONS;
+}
+
+export function encodeExecuteRequest(request: ExecuteRequest): Uint8Array {
+  if (request.kind === 'delete') return encode(request);
+  const payload = toBase64(request.payload);
+  if (request.kind !== 'create') return encode({ ...request, payload });
+  return encode({ ...request, payload, sealedPrivateKey: toBase64(request.sealedPrivateKey) });
+}
+
+/** Decodes what `encodeExecuteRequest` made; only services of this deployment send it. */
+export function decodeExecuteRequest(bytes: Uint8Array): ExecuteRequest {
+  const wire = decode<ExecuteRequest>(bytes);
+  if (wire.kind === 'delete') return wire;
+  const payload = fromBase64(wire.payload);
+  if (wire.kind !== 'create') return { ...wire, payload };
+  return { ...wire, payload, sealedPrivateKey: fromBase64(wire.sealedPrivateKey) };
+}
+
+export function encodeExecuteReply({ outcome, sequence, hash }: ExecuteReply): Uint8Array {
+  const { status, output, error } = outcome;
+  return encode({
+    outcome: { status, error, output: output === null ? null : toBase64(output) },
+    sequence: sequence === null ? null : sequence.toString(),
+    hash,
+  });
+}
+
+export function decodeExecuteReply(bytes: Uint8Array): ExecuteReply {
+  const { outcome, sequence, hash } = decode<ExecuteReply>(bytes);
+  return {
+    outcome: { ...outcome, output: outcome.output === null ? null : fromBase64(outcome.output) },
+    sequence: sequence === null ? null : BigInt(sequence),
+    hash,
+  };
+}
+
+function encode(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function decode<T>(bytes: Uint8Array): T {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()) as T;
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+}
+
+/** The wire carries base64 text where the type says bytes. */
+function fromBase64(text: unknown): Uint8Array {
+  return Buffer.from(String(text), 'base64');
+}

@@ -1,0 +1,100 @@
+import { decodeId } from '#shared/crypto/base58.ts';
+import { sha256 } from '#shared/crypto/sha256.ts';
+import type { ApplicationId, BlobId } from '#shared/domain/ids.ts';
+import { applicationIdFromBytes, blobIdFromBytes } from '#shared/protocol/ids.ts';
+import type { Database } from './database.ts';
+
+export interface Application {
+  readonly applicationId: ApplicationId;
+  readonly blobId: BlobId;
+  readonly size: number;
+  /** `file://…` for one installed from this machine, else its http(s) URL. */
+  readonly source: string;
+  readonly metadata: Uint8Array;
+}
+
+/** SHA-256 over borsh of blob id, size (u64 LE), source (string) and metadata (bytes). */
+export function applicationIdOf(application: Omit<Application, 'applicationId'>): ApplicationId {
+  const source = Buffer.from(application.source);
+  const numbers = Buffer.alloc(16);
+  numbers.writeBigUInt64LE(BigInt(application.size), 0);
+  numbers.writeUInt32LE(source.length, 8);
+  numbers.writeUInt32LE(application.metadata.length, 12);
+  return applicationIdFromBytes(
+    sha256(
+      Buffer.concat([
+        decodeId(application.blobId),
+        numbers.subarray(0, 12),
+        source,
+        numbers.subarray(12),
+        application.metadata,
+      ]),
+    ),
+  );
+}
+
+/** Idempotent: the id says all that the row says. */
+export async function insertApplication(
+  database: Database,
+  application: Application,
+): Promise<void> {
+  await database.kysely
+    .insertInto('applications')
+    .values({
+      application_id: Buffer.from(decodeId(application.applicationId)),
+      blob_id: Buffer.from(decodeId(application.blobId)),
+      size: application.size.toString(),
+      source: application.source,
+      metadata: Buffer.from(application.metadata),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+export async function findApplication(
+  database: Database,
+  applicationId: ApplicationId,
+): Promise<Application | null> {
+  const row = await database.kysely
+    .selectFrom('applications')
+    .selectAll()
+    .where('application_id', '=', Buffer.from(decodeId(applicationId)))
+    .executeTakeFirst();
+  return row === undefined ? null : applicationOf(row);
+}
+
+/** All installed applications, oldest first. */
+export async function listApplications(database: Database): Promise<Application[]> {
+  const rows = await database.kysely
+    .selectFrom('applications')
+    .selectAll()
+    .orderBy('installed_at')
+    .execute();
+  return rows.map(applicationOf);
+}
+
+/** True when an installed application is made of this blob. */
+export async function isBlobInUse(database: Database, blobId: BlobId): Promise<boolean> {
+  const row = await database.kysely
+    .selectFrom('applications')
+    .select('application_id')
+    .where('blob_id', '=', Buffer.from(decodeId(blobId)))
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+function applicationOf(row: {
+  application_id: Buffer;
+  blob_id: Buffer;
+  size: string;
+  source: string;
+  metadata: Buffer;
+}): Application {
+  return {
+    applicationId: applicationIdFromBytes(row.application_id),
+    blobId: blobIdFromBytes(row.blob_id),
+    size: Number(row.size),
+    source: row.source,
+    metadata: row.metadata,
+  };
+}

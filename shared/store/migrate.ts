@@ -1,0 +1,62 @@
+import { Kysely, PostgresDialect, sql } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
+import pg from 'pg';
+import * as log from './migrations/0001-log.ts';
+
+const SERVICE_ROLE = 'cairn_service';
+const MIGRATIONS: Readonly<Record<string, Migration>> = { '0001-log': log };
+
+export interface MigrateOptions {
+  /** A role that may create roles and tables; only migrations use it. */
+  readonly ownerUrl: string;
+  /** Password of the role that services connect with; it owns nothing. */
+  readonly servicePassword: string;
+}
+
+/** Brings the schema up to date and (re)grants the services' role. Idempotent; one at a time. */
+export async function migrate({ ownerUrl, servicePassword }: MigrateOptions): Promise<void> {
+  const pool = new pg.Pool({ connectionString: ownerUrl, max: 2 });
+  pool.on('error', () => undefined);
+  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  try {
+    const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } });
+    const { error } = await migrator.migrateToLatest();
+    if (error !== undefined) throw error;
+    await grant(db, servicePassword);
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** The URL with which services connect to the database of `ownerUrl`. */
+export function serviceUrlOf(ownerUrl: string, servicePassword: string): string {
+  const url = new URL(ownerUrl);
+  url.username = SERVICE_ROLE;
+  url.password = servicePassword;
+  return url.href;
+}
+
+async function grant(db: Kysely<unknown>, password: string): Promise<void> {
+  const statements = [
+    `DO $$ BEGIN
+       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '${SERVICE_ROLE}') THEN
+         CREATE ROLE ${SERVICE_ROLE} LOGIN;
+       END IF;
+     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`,
+    `ALTER ROLE ${SERVICE_ROLE} PASSWORD ${quote(password)}`,
+    `GRANT USAGE ON SCHEMA public TO ${SERVICE_ROLE}`,
+    `GRANT SELECT, INSERT ON transactions TO ${SERVICE_ROLE}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON applications, blobs, blob_chunks, contexts, members,
+       snapshots TO ${SERVICE_ROLE}`,
+    `GRANT SELECT, UPDATE ON partitions TO ${SERVICE_ROLE}`,
+  ];
+  await db.transaction().execute(async (work) => {
+    // Roles are shared by all databases of a cluster: two migrations at once would collide.
+    await sql`SELECT pg_advisory_xact_lock(hashtext('cairn_grants'))`.execute(work);
+    for (const statement of statements) await sql.raw(statement).execute(work);
+  });
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

@@ -1,0 +1,70 @@
+import type { Generated } from 'kysely';
+
+/** Columns as they are read and written; `COMMENT ON` in the migrations says what each means. */
+export interface Tables {
+  transactions: {
+    context: string;
+    sequence: string;
+    hash: Buffer;
+    prior_hash: Buffer;
+    kind: string;
+    method: string;
+    payload: Buffer;
+    executor_public_key: Buffer;
+    principal: string;
+    request_id: string | null;
+    time_ns: string;
+    random_seed: Buffer;
+    fuel_limit: string;
+    status: string;
+    output: Buffer | null;
+    error: string | null;
+    events: Buffer;
+    changes: Buffer;
+    root_hash: Buffer | null;
+    artifact: Buffer | null;
+    fuel_used: string;
+    seal: Buffer;
+  };
+  contexts: {
+    context: Generated<string>;
+    context_id: Buffer;
+    application_id: Buffer;
+    partition: number;
+    head_sequence: string;
+    head_hash: Buffer;
+    head_seal: Buffer;
+    state_bytes: string;
+    created_at: Generated<Date>;
+    deleted_at: Date | null;
+  };
+  members: {
+    context_id: Buffer;
+    public_key: Buffer;
+    sealed_private_key: Buffer | null;
+    added_at: Generated<Date>;
+  };
+  applications: {
+    application_id: Buffer;
+    blob_id: Buffer;
+    size: string;
+    source: string;
+    metadata: Buffer;
+    installed_at: Generated<Date>;
+  };
+  blobs: { blob_id: Buffer; size: string; sha256: Buffer; created_at: Generated<Date> };
+  blob_chunks: { blob_id: Buffer; position: number; bytes: Buffer };
+  partitions: {
+    partition: number;
+    owner: string | null;
+    epoch: string;
+    expires_at: Date;
+  };
+  snapshots: {
+    context: string;
+    sequence: string;
+    seal: Buffer;
+    state_hash: Buffer;
+    state: Buffer;
+  };
+}

@@ -1,0 +1,390 @@
+import { type Kysely, sql } from 'kysely';
+import { decodeId } from '#shared/crypto/base58.ts';
+import type { ApplicationId, ContextId, PublicKey } from '#shared/domain/ids.ts';
+import type { Head, StateChange, Transaction } from '#shared/domain/transaction.ts';
+import {
+  applicationIdFromBytes,
+  contextIdFromBytes,
+  transactionHashFromBytes,
+} from '#shared/protocol/ids.ts';
+import { assert } from '#shared/util/assert.ts';
+import type { Database } from './database.ts';
+import { byteaArray, int8Array, textArray } from './pg-array.ts';
+import { decodeChanges, encodeChanges, encodeEvents } from './seal.ts';
+import type { Tables } from './tables.ts';
+import { transactionOf } from './transaction-rows.ts';
+
+/** The lease that a commit must still hold. */
+export interface Fence {
+  readonly partition: number;
+  readonly epoch: bigint;
+}
+
+export interface AppendRow {
+  /** Surrogate of the context, see `ContextRow`. */
+  readonly contextKey: bigint;
+  readonly transaction: Transaction;
+  /** Bytes of the context's state after the transaction. */
+  readonly stateBytes: number;
+}
+
+export interface ContextRow {
+  readonly contextKey: bigint;
+  readonly contextId: ContextId;
+  readonly applicationId: ApplicationId;
+  readonly partition: number;
+  readonly head: Head;
+  readonly stateBytes: number;
+  readonly deletedAt: Date | null;
+}
+
+/** The log already holds the sequence, or the request id, of a row. */
+export class LogConflictError extends Error {
+  override readonly name = 'LogConflictError';
+  readonly on: 'sequence' | 'request_id';
+
+  constructor(on: 'sequence' | 'request_id') {
+    super(`the log already holds this ${on}`);
+    this.on = on;
+  }
+}
+
+const PAGE_ROWS = 1_000;
+
+/**
+ * Appends rows of any number of contexts in one Postgres transaction, all or none. `fenced` means
+ * that one of the leases is no longer held, and nothing was written. Throws LogConflictError.
+ */
+export async function appendBatch(
+  database: Database,
+  batch: { readonly partitions: readonly Fence[]; readonly rows: readonly AppendRow[] },
+): Promise<'committed' | 'fenced'> {
+  try {
+    return await append(database.kysely, batch.partitions, batch.rows);
+  } catch (error) {
+    throw conflictOf(error) ?? error;
+  }
+}
+
+/** Creates a context together with its first transaction and its first member. */
+export async function createContext(
+  database: Database,
+  created: Fence & {
+    readonly contextId: ContextId;
+    readonly applicationId: ApplicationId;
+    readonly transaction: Transaction;
+    readonly stateBytes: number;
+    readonly member: {
+      readonly publicKey: PublicKey;
+      readonly sealedPrivateKey: Uint8Array | null;
+    };
+  },
+): Promise<{ kind: 'created'; contextKey: bigint } | { kind: 'fenced' } | { kind: 'exists' }> {
+  const { contextId, transaction, stateBytes, member } = created;
+  const contextBytes = bytesOf(contextId);
+  return await database.kysely.transaction().execute(async (work) => {
+    const row = await work
+      .insertInto('contexts')
+      .values({
+        context_id: contextBytes,
+        application_id: bytesOf(created.applicationId),
+        partition: created.partition,
+        head_sequence: '0',
+        head_hash: Buffer.alloc(32),
+        head_seal: Buffer.alloc(32),
+        state_bytes: '0',
+      })
+      .onConflict((conflict) => conflict.column('context_id').doNothing())
+      .returning('context')
+      .executeTakeFirst();
+    if (row === undefined) return { kind: 'exists' };
+    const contextKey = BigInt(row.context);
+    await work
+      .insertInto('members')
+      .values({
+        context_id: contextBytes,
+        public_key: bytesOf(member.publicKey),
+        sealed_private_key:
+          member.sealedPrivateKey === null ? null : Buffer.from(member.sealedPrivateKey),
+      })
+      .execute();
+    const result = await append(work, [created], [{ contextKey, transaction, stateBytes }]);
+    if (result === 'committed') return { kind: 'created', contextKey };
+    await sql`ROLLBACK`.execute(work);
+    return { kind: 'fenced' };
+  });
+}
+
+/**
+ * One statement: the fence, the check that each context's head is where the rows start, the rows
+ * and the new heads. The row locks make a second writer wait and then find the head moved.
+ */
+async function append(
+  work: Kysely<Tables>,
+  fences: readonly Fence[],
+  rows: readonly AppendRow[],
+): Promise<'committed' | 'fenced'> {
+  const heads = headsOf(rows);
+  const deleted = heads.filter(({ last }) => last.transaction.kind === 'delete');
+  const { rows: result } = await sql<{ held: string; expected: string; inserted: string }>`
+    WITH wanted AS (
+      SELECT * FROM unnest(${int8Array(fences.map(({ partition }) => BigInt(partition)))}::int8[],
+        ${int8Array(fences.map(({ epoch }) => epoch))}::int8[]) AS w(partition, epoch)
+    ), held AS MATERIALIZED (
+      SELECT p.partition FROM partitions p JOIN wanted w
+        ON w.partition = p.partition AND w.epoch = p.epoch ORDER BY p.partition FOR SHARE OF p
+    ), heads AS MATERIALIZED (
+      SELECT * FROM unnest(${int8Array(heads.map(({ contextKey }) => contextKey))}::int8[],
+        ${int8Array(heads.map(({ first }) => first.transaction.sequence))}::int8[],
+        ${byteaArray(heads.map(({ first }) => decodeId(first.transaction.priorHash)))}::bytea[],
+        ${int8Array(heads.map(({ last }) => last.transaction.sequence))}::int8[],
+        ${byteaArray(heads.map(({ last }) => decodeId(last.transaction.hash)))}::bytea[],
+        ${byteaArray(heads.map(({ last }) => last.transaction.seal))}::bytea[],
+        ${int8Array(heads.map(({ last }) => BigInt(last.stateBytes)))}::int8[]
+      ) AS h(context, first, prior_hash, sequence, hash, seal, state_bytes)
+    ), expected AS MATERIALIZED (
+      SELECT c.context FROM contexts c JOIN heads h ON h.context = c.context
+        AND c.head_sequence = h.first - 1 AND c.head_hash = h.prior_hash AND c.deleted_at IS NULL
+      ORDER BY c.context FOR UPDATE OF c
+    ), fence AS MATERIALIZED (
+      SELECT 1 WHERE (SELECT count(*) FROM held) = ${fences.length}
+        AND (SELECT count(*) FROM expected) = ${heads.length}
+    ), moved AS (
+      UPDATE contexts c SET head_sequence = h.sequence, head_hash = h.hash, head_seal = h.seal,
+        state_bytes = h.state_bytes,
+        deleted_at = CASE WHEN c.context = ANY(
+          ${int8Array(deleted.map(({ contextKey }) => contextKey))}::int8[]) THEN now() END
+      FROM heads h, fence WHERE c.context = h.context
+    ), appended AS (
+      INSERT INTO transactions (context, sequence, hash, prior_hash, kind, method, payload,
+        executor_public_key, principal, request_id, time_ns, random_seed, fuel_limit, status,
+        output, error, events, changes, root_hash, artifact, fuel_used, seal)
+      SELECT u.* FROM unnest(${columnsOf(rows)}) AS u, fence
+      RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM expected) AS expected,
+      (SELECT count(*) FROM appended) AS inserted`.execute(work);
+  const [counts] = result;
+  assert(counts !== undefined, 'an aggregate gives one row');
+  if (Number(counts.held) !== fences.length) return 'fenced';
+  if (Number(counts.expected) !== heads.length) throw new LogConflictError('sequence');
+  assert(Number(counts.inserted) === rows.length, 'an append is all or nothing');
+  return 'committed';
+}
+
+interface NewHead {
+  readonly contextKey: bigint;
+  readonly first: AppendRow;
+  last: AppendRow;
+}
+
+/** First and last row of each context; the rows between them have no gap. */
+function headsOf(rows: readonly AppendRow[]): NewHead[] {
+  const heads = new Map<bigint, NewHead>();
+  for (const row of rows) {
+    const head = heads.get(row.contextKey);
+    if (head === undefined) {
+      heads.set(row.contextKey, { contextKey: row.contextKey, first: row, last: row });
+    } else {
+      const { sequence, hash } = head.last.transaction;
+      const isNext =
+        row.transaction.sequence === sequence + 1n && row.transaction.priorHash === hash;
+      assert(isNext, 'the rows of a context follow each other');
+      head.last = row;
+    }
+  }
+  return [...heads.values()];
+}
+
+function columnsOf(rows: readonly AppendRow[]) {
+  const all = rows.map(({ transaction }) => transaction);
+  const int8 = (pick: (t: Transaction) => bigint) => sql`${int8Array(all.map(pick))}::int8[]`;
+  const bytea = (pick: (t: Transaction) => Uint8Array | null) =>
+    sql`${byteaArray(all.map(pick))}::bytea[]`;
+  const text = (pick: (t: Transaction) => string | null) =>
+    sql`${textArray(all.map(pick))}::text[]`;
+  return sql.join([
+    sql`${int8Array(rows.map(({ contextKey }) => contextKey))}::int8[]`,
+    int8((t) => t.sequence),
+    bytea((t) => decodeId(t.hash)),
+    bytea((t) => decodeId(t.priorHash)),
+    text((t) => t.kind),
+    text((t) => t.method),
+    bytea((t) => t.payload),
+    bytea((t) => decodeId(t.executorPublicKey)),
+    text((t) => t.principal),
+    text((t) => t.requestId),
+    int8((t) => t.timeNs),
+    bytea((t) => t.randomSeed),
+    int8((t) => t.fuelLimit),
+    text((t) => t.status),
+    bytea((t) => t.output),
+    text((t) => t.error),
+    bytea((t) => encodeEvents(t.events)),
+    bytea((t) => encodeChanges(t.changes)),
+    bytea((t) => t.rootHash),
+    bytea((t) => t.artifact),
+    int8((t) => t.fuelUsed),
+    bytea((t) => t.seal),
+  ]);
+}
+
+/** Transactions `from`, `from + 1`, … up to `to`, at most `limit`, ordered by sequence. */
+export async function readTransactions(
+  database: Database,
+  contextKey: bigint,
+  contextId: ContextId,
+  range: { readonly from: bigint; readonly limit: number; readonly to?: bigint },
+): Promise<Transaction[]> {
+  let query = database.kysely
+    .selectFrom('transactions')
+    .selectAll()
+    .where('context', '=', contextKey.toString())
+    .where('sequence', '>=', range.from.toString())
+    .orderBy('sequence')
+    .limit(range.limit);
+  if (range.to !== undefined) query = query.where('sequence', '<=', range.to.toString());
+  return (await query.execute()).map((row) => transactionOf(row, contextId));
+}
+
+/** The transaction that a request id left, or null. */
+export async function readRequest(
+  database: Database,
+  contextKey: bigint,
+  contextId: ContextId,
+  requestId: string,
+): Promise<Transaction | null> {
+  const row = await database.kysely
+    .selectFrom('transactions')
+    .selectAll()
+    .where('context', '=', contextKey.toString())
+    .where('request_id', '=', requestId)
+    .executeTakeFirst();
+  return row === undefined ? null : transactionOf(row, contextId);
+}
+
+/** Those of the last `limit` transactions that carry a request id. */
+export async function readRecentRequests(
+  database: Database,
+  contextKey: bigint,
+  contextId: ContextId,
+  limit: number,
+): Promise<{ readonly transactions: Transaction[]; readonly isWholeLog: boolean }> {
+  const rows = await database.kysely
+    .selectFrom((from) =>
+      from
+        .selectFrom('transactions')
+        .selectAll()
+        .where('context', '=', contextKey.toString())
+        .orderBy('sequence', 'desc')
+        .limit(limit)
+        .as('tail'),
+    )
+    .selectAll()
+    .orderBy('sequence')
+    .execute();
+  const isWholeLog = rows.length === 0 || rows[0]?.sequence === '1';
+  const transactions = rows
+    .filter((row) => row.request_id !== null)
+    .map((row) => transactionOf(row, contextId));
+  return { transactions, isWholeLog };
+}
+
+/** State diffs after `from` up to and with `to`, in order, read page by page. */
+export async function* streamChanges(
+  database: Database,
+  contextKey: bigint,
+  from: bigint,
+  to: bigint,
+): AsyncGenerator<{ readonly sequence: bigint; readonly changes: StateChange[] }> {
+  for (let after = from; after < to; ) {
+    const rows = await database.kysely
+      .selectFrom('transactions')
+      .select(['sequence', 'changes'])
+      .where('context', '=', contextKey.toString())
+      .where('sequence', '>', after.toString())
+      .where('sequence', '<=', to.toString())
+      .orderBy('sequence')
+      .limit(PAGE_ROWS)
+      .execute();
+    for (const row of rows) {
+      after = BigInt(row.sequence);
+      yield { sequence: after, changes: decodeChanges(row.changes) };
+    }
+    assert(rows.length > 0, 'the log has no gap below its head');
+  }
+}
+
+export async function findContext(
+  database: Database,
+  contextId: ContextId,
+): Promise<ContextRow | null> {
+  const row = await database.kysely
+    .selectFrom('contexts')
+    .selectAll()
+    .where('context_id', '=', bytesOf(contextId))
+    .executeTakeFirst();
+  return row === undefined ? null : contextOf(row);
+}
+
+/** All contexts that are not deleted, oldest first. */
+export async function listContexts(database: Database): Promise<ContextRow[]> {
+  const rows = await database.kysely
+    .selectFrom('contexts')
+    .selectAll()
+    .where('deleted_at', 'is', null)
+    .orderBy('context')
+    .execute();
+  return rows.map(contextOf);
+}
+
+/** Heads of those contexts that exist. */
+export async function readHeads(
+  database: Database,
+  contextIds: readonly ContextId[],
+): Promise<Map<ContextId, Head>> {
+  if (contextIds.length === 0) return new Map();
+  const rows = await database.kysely
+    .selectFrom('contexts')
+    .selectAll()
+    .where('context_id', 'in', contextIds.map(bytesOf))
+    .execute();
+  return new Map(rows.map(contextOf).map(({ contextId, head }) => [contextId, head]));
+}
+
+function contextOf(row: {
+  context: string;
+  context_id: Buffer;
+  application_id: Buffer;
+  partition: number;
+  head_sequence: string;
+  head_hash: Buffer;
+  head_seal: Buffer;
+  state_bytes: string;
+  deleted_at: Date | null;
+}): ContextRow {
+  return {
+    contextKey: BigInt(row.context),
+    contextId: contextIdFromBytes(row.context_id),
+    applicationId: applicationIdFromBytes(row.application_id),
+    partition: row.partition,
+    head: {
+      sequence: BigInt(row.head_sequence),
+      hash: transactionHashFromBytes(row.head_hash),
+      seal: row.head_seal,
+    },
+    stateBytes: Number(row.state_bytes),
+    deletedAt: row.deleted_at,
+  };
+}
+
+function conflictOf(error: unknown): LogConflictError | null {
+  if (!(error instanceof Error)) return null;
+  const { code, constraint } = error as { code?: string; constraint?: string };
+  if (code !== '23505') return null;
+  return new LogConflictError(constraint?.includes('request') ? 'request_id' : 'sequence');
+}
+
+function bytesOf(id: string): Buffer {
+  return Buffer.from(decodeId(id));
+}
