@@ -19,6 +19,8 @@ export interface ExecutionInput {
 export interface ExecutionResult {
   readonly outcome: Outcome;
   readonly logs: readonly string[];
+  /** False when there is no such method: nothing ran, and nothing is left in the log. */
+  readonly hasRun: boolean;
 }
 
 /** A validated, compiled application, able to run any number of executions one at a time. */

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import type { Head, Outcome, TransactionRequest } from '#shared/domain/transaction.ts';
 import { transactionHash } from '#shared/protocol/hash-chain.ts';
-import type { Program } from '#shared/runtime/runtime.ts';
+import type { ExecutionResult, Program } from '#shared/runtime/runtime.ts';
 import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
 import { sealTransaction } from '#shared/store/seal.ts';
 import { assert } from '#shared/util/assert.ts';
@@ -96,10 +96,11 @@ function run(message: Extract<ToWorker, { kind: 'run' }>): FromWorker {
   Atomics.store(watch, WATCH_RUN_ID, runId);
   try {
     const context = openContext(contextId);
-    const { outcome, logs } = runGuest(context, contextId, request, mode === 'query');
-    const appended = leavesTransaction(mode, outcome)
-      ? append(context, contextId, request, outcome)
-      : null;
+    const { outcome, logs, hasRun } = runGuest(context, contextId, request, mode === 'query');
+    const appended =
+      hasRun && leavesTransaction(mode, outcome)
+        ? append(context, contextId, request, outcome)
+        : null;
     return { kind: 'ran', runId, outcome, logs, appended, stateBytes: context.stateBytes };
   } catch (error) {
     return { kind: 'fault', runId, message: error instanceof Error ? error.message : 'unknown' };
@@ -113,9 +114,9 @@ function runGuest(
   contextId: ContextId,
   request: TransactionRequest,
   readOnly: boolean,
-): { outcome: Outcome; logs: readonly string[] } {
+): ExecutionResult {
   const isNoop = request.kind === 'delete' || (request.kind === 'init' && !context.program.hasInit);
-  if (isNoop) return { outcome: NO_OUTCOME, logs: [] };
+  if (isNoop) return { outcome: NO_OUTCOME, logs: [], hasRun: true };
   return context.program.execute({ contextId, request, state: context.state, readOnly });
 }
 
@@ -128,10 +129,7 @@ function leavesTransaction(mode: RunMode, outcome: Outcome): boolean {
     case 'append-if-ok':
       return outcome.status === 'ok';
     case 'append-if-changed':
-      return (
-        outcome.status === 'ok' &&
-        (outcome.changes.length > 0 || outcome.rootHash !== null || outcome.events.length > 0)
-      );
+      return outcome.status === 'ok' && (outcome.changes.length > 0 || outcome.events.length > 0);
   }
 }
 

@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
+import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
+import type { ApplicationId } from '#shared/domain/ids.ts';
+import { compileWasmProgram } from './wasm-program.ts';
+
+const contextId: ContextId = contextIdFromBytes(new Uint8Array(32).fill(7));
+
+test('the key-value store keeps what was set, tells of it and counts', () => {
+  const store = open('kv-store');
+
+  store.call('init', {});
+  const set = store.call('set', { key: 'ключ', value: 'é\n"x"' });
+  const got = store.call('get', { key: 'ключ' });
+
+  expect(set.outcome).toMatchObject({ status: 'ok', error: null });
+  expect(set.outcome.events.map(({ kind }) => kind)).toEqual(['Inserted']);
+  expect(got.output).toBe('é\n"x"');
+  expect(store.call('len', {}).output).toBe(1);
+  expect(store.call('remove', { key: 'ключ' }).output).toBe('é\n"x"');
+  expect(store.call('entries', {}).output).toEqual({});
+});
+
+test('the forum creates posts and comments and tells of each', () => {
+  const forum = open('only-peers');
+
+  forum.call('init', {});
+  const post = forum.call('create_post', { title: 'Hello', content: 'World' });
+  const comment = forum.call('create_comment', { post_id: 0, text: 'Hi', user: 'ada' });
+
+  expect(post.outcome.events.map(({ kind }) => kind)).toEqual(['PostCreated']);
+  expect(comment.outcome.error).toBeNull();
+  expect(forum.call('posts', {}).output).toMatchObject([{ title: 'Hello', content: 'World' }]);
+  expect(forum.call('post', { id: 99 }).output).toBeNull();
+});
+
+test('a method that is not there is refused by name, whatever it is called', () => {
+  const store = open('kv-store');
+
+  for (const method of ['nope', 'memory', '__proto__', 'constructor']) {
+    expect(store.call(method, {}).outcome.error).toBe(`method "${method}" not found`);
+  }
+});
+
+test('a query that writes fails and changes nothing', () => {
+  const store = open('kv-store');
+  store.call('init', {});
+
+  const written = store.call('set', { key: 'a', value: 'b' }, { readOnly: true });
+
+  expect(written.outcome.error).toContain('Can not write to read-only store');
+  expect(written.outcome.changes).toEqual([]);
+});
+
+function open(name: string) {
+  const file = new URL(`../../examples/${name}/${name}.wasm`, import.meta.url);
+  const program = compileWasmProgram(ZERO_ID as ApplicationId, readFileSync(file));
+  const state = new Map<string, Uint8Array>();
+  return {
+    call: (method: string, args: unknown, { readOnly = false } = {}) => {
+      const { outcome } = program.execute({
+        contextId,
+        state,
+        readOnly,
+        request: {
+          kind: 'mutate',
+          method,
+          payload: Buffer.from(JSON.stringify(args)),
+          executorPublicKey: publicKeyFromBytes(new Uint8Array(32).fill(9)),
+          principal: 'test',
+          requestId: null,
+          timeNs: 1n,
+          randomSeed: new Uint8Array(32),
+          fuelLimit: 0n,
+        },
+      });
+      for (const { key, value } of outcome.changes) {
+        const name = Buffer.from(key).toString('latin1');
+        if (value === null) state.delete(name);
+        else state.set(name, value);
+      }
+      const text = outcome.output === null ? null : Buffer.from(outcome.output).toString();
+      return { outcome, output: text === null ? null : (JSON.parse(text) as unknown) };
+    },
+  };
+}

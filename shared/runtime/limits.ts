@@ -1,0 +1,18 @@
+/** Limits of one execution: the intended numbers of the Calimero runtime. */
+export const limits = {
+  moduleBytesMax: 20 * 1_048_576,
+  /** 64 KiB pages: 64 MiB. */
+  memoryPagesMax: 1_024,
+  registersMax: 100,
+  registerBytesMax: 100 * 1_048_576,
+  registersBytesMax: 1_073_741_824,
+  logsMax: 100,
+  logBytesMax: 16_384,
+  eventsMax: 100,
+  eventKindBytesMax: 100,
+  eventDataBytesMax: 16_384,
+  keyBytesMax: 32,
+  valueBytesMax: 10 * 1_048_576,
+  outputBytesMax: 16 * 1_048_576,
+  artifactBytesMax: 16 * 1_048_576,
+} as const;

@@ -1,0 +1,17 @@
+/** The part of the WebAssembly JavaScript API that Cairn uses: Node has it, `lib.es2024` has not. */
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array<ArrayBuffer>);
+  }
+  class Instance {
+    readonly exports: Readonly<Record<string, unknown>>;
+    constructor(module: Module, imports: Imports);
+  }
+  class Memory {
+    readonly buffer: ArrayBuffer;
+    constructor(limits: { readonly initial: number });
+  }
+  class RuntimeError extends Error {}
+  type Imports = Record<string, Record<string, (...args: never[]) => unknown>>;
+  function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
+}
