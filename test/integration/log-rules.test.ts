@@ -1,0 +1,281 @@
+import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ContextId, type TransactionHash, ZERO_ID } from '#shared/domain/ids.ts';
+import type { Transaction } from '#shared/domain/transaction.ts';
+import { transactionHash } from '#shared/protocol/hash-chain.ts';
+import {
+  applicationIdFromBytes,
+  contextIdFromBytes,
+  publicKeyFromBytes,
+} from '#shared/protocol/ids.ts';
+import { type Database, openDatabase } from '#shared/store/database.ts';
+import { acquireLeases, releaseLeases, renewLeases } from '#shared/store/leases.ts';
+import { sealTransaction } from '#shared/store/seal.ts';
+import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
+import {
+  type AppendRow,
+  appendBatch,
+  createContext,
+  findContext,
+  LogConflictError,
+  readRequest,
+  readTransactions,
+} from '#shared/store/transaction-log.ts';
+import { createTestDatabase } from '../support/infra.ts';
+
+const PARTITION = 5;
+const executorPublicKey = publicKeyFromBytes(new Uint8Array(32).fill(2));
+let stack: AsyncDisposableStack;
+let database: Database;
+let owner: Database;
+let epoch: bigint;
+
+beforeAll(async () => {
+  stack = new AsyncDisposableStack();
+  const test = stack.use(await createTestDatabase());
+  const onError = (): void => undefined;
+  database = stack.use(openDatabase({ url: test.serviceUrl, poolMax: 8, onError }));
+  owner = stack.use(openDatabase({ url: test.ownerUrl, poolMax: 2, onError }));
+  epoch = await takeLease('first');
+});
+
+afterAll(() => stack.disposeAsync());
+
+test('a transaction comes back as it was appended, seal and all', async () => {
+  const context = await newContext();
+  const row = next(context, { requestId: 'r-1', output: Buffer.from('1'), principal: 'ada' });
+
+  expect(await append([row])).toBe('committed');
+
+  const [, read] = await readTransactions(database, context.key, context.id, {
+    from: 1n,
+    limit: 9,
+  });
+  expect(normal(read)).toEqual(normal(row.transaction));
+});
+
+test('a gap is refused', async () => {
+  const context = await newContext();
+  const row = next(context);
+  const ahead = { ...row, transaction: { ...row.transaction, sequence: 7n } };
+
+  await expect(append([ahead])).rejects.toThrow(LogConflictError);
+  expect((await findContext(database, context.id))?.head.sequence).toBe(1n);
+});
+
+test('of two writers at once exactly one appends', async () => {
+  const context = await newContext();
+  const rows = Array.from({ length: 8 }, (_, i) => next(context, { payload: Buffer.from(`${i}`) }));
+
+  const results = await Promise.allSettled(rows.map((row) => append([row])));
+
+  expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  const log = await readTransactions(database, context.key, context.id, { from: 1n, limit: 99 });
+  expect(log.map(({ sequence }) => sequence)).toEqual([1n, 2n]);
+});
+
+test('the second and third transaction of a batch need the first: all or none', async () => {
+  const context = await newContext();
+  const other = await newContext();
+  const first = next(context);
+  const stale = next(other, { priorHash: contextIdFromBytes(randomBytes(32)) as string });
+
+  await expect(append([first, stale])).rejects.toThrow(LogConflictError);
+  expect((await findContext(database, context.id))?.head.sequence).toBe(1n);
+});
+
+test('no role may update, delete or truncate the log', async () => {
+  const context = await newContext();
+  const attempts = [
+    `UPDATE transactions SET output = 'x' WHERE context = ${context.key}`,
+    `DELETE FROM transactions WHERE context = ${context.key}`,
+    'TRUNCATE transactions',
+    'TRUNCATE transactions_0',
+  ];
+
+  for (const attempt of attempts) {
+    await expect(sql.raw(attempt).execute(database.kysely)).rejects.toThrow(/permission denied/);
+    await expect(sql.raw(attempt).execute(owner.kysely)).rejects.toThrow(/append-only/);
+  }
+  expect((await findContext(database, context.id))?.head.sequence).toBe(1n);
+});
+
+test('a request id can be in a context once, and its answer is found again', async () => {
+  const context = await newContext();
+  const first = next(context, { requestId: 'once' });
+  await append([first]);
+  const again = next(context, { requestId: 'once' }, first.transaction);
+
+  await expect(append([again])).rejects.toMatchObject({ on: 'request_id' });
+  const found = await readRequest(database, context.key, context.id, 'once');
+  expect(found?.hash).toBe(first.transaction.hash);
+});
+
+test('an owner that was overtaken writes nothing', async () => {
+  const context = await newContext();
+  const stale = epoch;
+  epoch = await takeLease('second');
+
+  expect(await append([next(context)], stale)).toBe('fenced');
+  expect(await append([next(context)], epoch)).toBe('committed');
+});
+
+test('a stale insert that races the takeover blocks, then writes nothing', async () => {
+  const context = await newContext();
+  const stale = epoch;
+  const takeover = await owner.kysely.startTransaction().execute();
+  await sql`UPDATE partitions SET epoch = epoch + 1 WHERE partition = ${PARTITION}`.execute(
+    takeover,
+  );
+
+  const racing = append([next(context)], stale);
+  await takeover.commit().execute();
+
+  expect(await racing).toBe('fenced');
+  epoch += 1n;
+  expect(await append([next(context)], epoch)).toBe('committed');
+});
+
+test('a tombstone ends a context', async () => {
+  const context = await newContext();
+  const tombstone = next(context, { kind: 'delete' });
+  await append([tombstone]);
+
+  await expect(append([next(context, {}, tombstone.transaction)])).rejects.toThrow(
+    LogConflictError,
+  );
+  expect((await findContext(database, context.id))?.deletedAt).toBeInstanceOf(Date);
+});
+
+test('a snapshot survives, and one that was tampered with is passed over', async () => {
+  const context = await newContext();
+  const state = new Map([['k'.padEnd(32, '\0'), new Uint8Array([1, 2, 3])]]);
+  const base = { contextKey: context.key, seal: randomBytes(32), state };
+  await writeSnapshot(database, { ...base, sequence: 1n });
+  await writeSnapshot(database, { ...base, sequence: 2n });
+  await sql`UPDATE snapshots SET state = '\\x00' WHERE context = ${context.key.toString()}
+    AND sequence = 2`.execute(database.kysely);
+
+  const loaded = await loadSnapshot(database, context.key);
+
+  expect(loaded?.sequence).toBe(1n);
+  expect(Buffer.from(loaded?.state.get('k'.padEnd(32, '\0')) ?? [])).toEqual(
+    Buffer.from([1, 2, 3]),
+  );
+});
+
+interface TestContext {
+  readonly id: ContextId;
+  readonly key: bigint;
+  readonly init: Transaction;
+}
+
+async function newContext(): Promise<TestContext> {
+  const id = contextIdFromBytes(randomBytes(32));
+  const init = transactionAfter(id, null, { kind: 'init', method: 'init' });
+  const created = await createContext(database, {
+    partition: PARTITION,
+    epoch,
+    contextId: id,
+    applicationId: applicationIdFromBytes(new Uint8Array(32).fill(3)),
+    transaction: init,
+    stateBytes: 0,
+    member: { publicKey: executorPublicKey, sealedPrivateKey: null },
+  });
+  if (created.kind !== 'created') throw new Error(`the context was not created: ${created.kind}`);
+  return { id, key: created.contextKey, init };
+}
+
+function next(
+  context: TestContext,
+  fields: Partial<Omit<Transaction, 'priorHash'>> & { priorHash?: string } = {},
+  after: Transaction = context.init,
+): AppendRow {
+  return {
+    contextKey: context.key,
+    stateBytes: 10,
+    transaction: transactionAfter(context.id, after, fields as Partial<Transaction>),
+  };
+}
+
+function transactionAfter(
+  contextId: ContextId,
+  prior: Transaction | null,
+  fields: Partial<Transaction>,
+): Transaction {
+  const priorHash = prior?.hash ?? (ZERO_ID as TransactionHash);
+  const asked = {
+    contextId,
+    method: 'set',
+    payload: Buffer.from('{}'),
+    priorHash,
+    executorPublicKey,
+  };
+  const unsealed = {
+    ...asked,
+    kind: 'mutate' as const,
+    sequence: (prior?.sequence ?? 0n) + 1n,
+    hash: transactionHash({ ...asked, ...fields }),
+    principal: 'test',
+    requestId: null,
+    timeNs: 1_700_000_000_000_000_001n,
+    randomSeed: Buffer.alloc(32, 4),
+    fuelLimit: 0n,
+    status: 'ok' as const,
+    output: null,
+    error: null,
+    events: [{ kind: 'E', data: Buffer.from('data') }],
+    changes: [
+      { key: Buffer.alloc(32, 1), value: Buffer.from('v') },
+      { key: Buffer.alloc(32, 2), value: null },
+    ],
+    rootHash: null,
+    artifact: null,
+    fuelUsed: 0n,
+    ...fields,
+  };
+  return { ...unsealed, seal: sealTransaction(unsealed, prior?.seal ?? new Uint8Array(32)) };
+}
+
+function append(rows: readonly AppendRow[], at: bigint = epoch): Promise<'committed' | 'fenced'> {
+  return appendBatch(database, { partitions: [{ partition: PARTITION, epoch: at }], rows });
+}
+
+/** Takes all partitions for a new owner, as after the old one's lease expired. */
+async function takeLease(name: string): Promise<bigint> {
+  await sql`UPDATE partitions SET expires_at = '-infinity'`.execute(owner.kysely);
+  const taken = await acquireLeases(database, {
+    owner: name,
+    exceptPartitions: [],
+    validMs: 60_000,
+  });
+  const lease = taken.find(({ partition }) => partition === PARTITION);
+  if (lease === undefined) throw new Error('the lease was not free');
+  expect(await renewLeases(database, name, 60_000)).toContainEqual(lease);
+  expect(
+    await acquireLeases(database, { owner: 'other', exceptPartitions: [], validMs: 1 }),
+  ).toEqual([]);
+  return lease.epoch;
+}
+
+/** Buffers and Uint8Arrays compare by content. */
+function normal(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (_key, field: unknown) =>
+      typeof field === 'bigint' ? `${field}` : field,
+    ).replaceAll(/\{"type":"Buffer","data":(\[[^\]]*\])\}/g, '$1'),
+  );
+}
+
+test('releasing hands every partition over at once', async () => {
+  await releaseLeases(database, 'second');
+
+  const taken = await acquireLeases(database, {
+    owner: 'third',
+    exceptPartitions: [],
+    validMs: 60_000,
+  });
+
+  expect(taken).toHaveLength(64);
+});
