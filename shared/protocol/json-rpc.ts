@@ -1,0 +1,186 @@
+import { AppError } from '#shared/domain/app-error.ts';
+import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
+import { parseContextId, parsePublicKey } from './ids.ts';
+import { JsonError, type JsonNode, parseJson, printJson } from './lossless-json.ts';
+
+export type RpcMethod = 'query' | 'mutate' | 'execute';
+
+/** An error object of the dialect: there are no numeric codes. */
+export interface RpcError {
+  readonly type: string;
+  readonly data: unknown;
+}
+
+/** The request id as it stood in the request, as JSON text. */
+export type RawId = string;
+
+export interface ParsedCall {
+  readonly kind: 'call';
+  readonly id: RawId;
+  readonly method: RpcMethod;
+  readonly params: {
+    readonly contextId: ContextId;
+    readonly method: string;
+    /** Canonical JSON text, as the guest reads it. */
+    readonly argsJson: Uint8Array;
+    /** Null where the client leaves the choice to the node. */
+    readonly executorPublicKey: PublicKey | null;
+    /** Extension: idempotency key. */
+    readonly requestId: string | null;
+  };
+}
+
+export type ParsedRequest =
+  | ParsedCall
+  | { readonly kind: 'error'; readonly id: RawId; readonly error: RpcError }
+  | { readonly kind: 'malformed'; readonly status: 400 | 422; readonly text: string };
+
+type Members = ReadonlyMap<string, JsonNode>;
+
+const REQUEST_ID_CHARS_MAX = 128;
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Parses the body of `POST /jsonrpc`. Never throws. */
+export function parseJsonRpcRequest(body: Uint8Array): ParsedRequest {
+  let root: JsonNode;
+  try {
+    root = parseJson(utf8.decode(body));
+  } catch (error) {
+    const reason = error instanceof JsonError ? error.message : 'invalid UTF-8';
+    return malformed(400, `Failed to parse the request body as JSON: ${reason}`);
+  }
+  if (root.kind !== 'object') return shape(`invalid type: ${nameOf(root)}, expected a request`);
+  const { members } = root;
+  const version = members.get('jsonrpc');
+  if (version === undefined) return shape('missing field `jsonrpc`');
+  if (version.kind !== 'string' || version.value !== '2.0') {
+    return shape(`invalid value: ${printJson(version)}, expected "2.0"`);
+  }
+  const id = parseRequestId(members.get('id'));
+  if (id === null) return shape('data did not match any variant of a request id');
+  try {
+    return { kind: 'call', id, ...parseCall(members) };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { kind: 'error', id, error: { type: 'ParseError', data: error.message } };
+  }
+}
+
+/** A result with the guest's JSON embedded as it is, or the error that it is no JSON. */
+export function encodeResult(
+  id: RawId,
+  output: Uint8Array | null,
+  left: { readonly sequence: bigint | null; readonly hash: TransactionHash | null },
+): string {
+  let text = 'null';
+  if (output !== null) {
+    try {
+      text = utf8.decode(output);
+      JSON.parse(text);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : 'the output is not JSON';
+      return encodeError(id, { type: 'SerdeError', data: { message } });
+    }
+  }
+  const position =
+    left.sequence === null ? '' : `,"sequence":"${left.sequence}","hash":"${left.hash}"`;
+  return `{"jsonrpc":"2.0","id":${id},"result":{"output":${text}${position}}}`;
+}
+
+export function encodeError(id: RawId, error: RpcError): string {
+  return `{"jsonrpc":"2.0","id":${id},"error":${JSON.stringify(error)}}`;
+}
+
+function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
+  const method = methodOf(textOf(members, 'method'));
+  const params = members.get('params');
+  if (params === undefined) throw bad('missing field `params`');
+  if (params.kind !== 'object') {
+    throw bad(`invalid type: ${nameOf(params)}, expected an object of parameters`);
+  }
+  const contextId = parseContextId(textOf(params.members, 'contextId'));
+  const name = textOf(params.members, 'method');
+  if (name.includes('\0')) throw bad('invalid value: a method name has no NUL character');
+  const args = params.members.get('argsJson');
+  if (args === undefined) throw bad('missing field `argsJson`');
+  const executor = optionalTextOf(params.members, 'executorPublicKey');
+  return {
+    method,
+    params: {
+      contextId,
+      method: name,
+      argsJson: Buffer.from(printJson(args)),
+      executorPublicKey: executor === null ? null : parsePublicKey(executor),
+      requestId: idempotencyKeyOf(params.members),
+    },
+  };
+}
+
+function methodOf(text: string): RpcMethod {
+  if (text === 'query' || text === 'mutate' || text === 'execute') return text;
+  throw bad(`unknown variant \`${text}\`, expected one of \`query\`, \`mutate\`, \`execute\``);
+}
+
+function idempotencyKeyOf(members: Members): string | null {
+  const text = optionalTextOf(members, 'requestId');
+  if (text === null) return null;
+  if (text.length === 0 || text.length > REQUEST_ID_CHARS_MAX || text.includes('\0')) {
+    throw bad(`invalid length: \`requestId\` has 1 to ${REQUEST_ID_CHARS_MAX} characters`);
+  }
+  return text;
+}
+
+function textOf(members: Members, field: string): string {
+  const node = members.get(field);
+  if (node === undefined) throw bad(`missing field \`${field}\``);
+  if (node.kind !== 'string') {
+    throw bad(`invalid type: ${nameOf(node)}, expected a string for \`${field}\``);
+  }
+  return node.value;
+}
+
+function optionalTextOf(members: Members, field: string): string | null {
+  const node = members.get(field);
+  return node === undefined || node.kind === 'null' ? null : textOf(members, field);
+}
+
+/** String, u64 or null; absent is null. Returns null for anything else. */
+function parseRequestId(node: JsonNode | undefined): RawId | null {
+  if (node === undefined) return 'null';
+  const isKnown =
+    node.kind === 'null' ||
+    node.kind === 'string' ||
+    (node.kind === 'number' && /^\d+$/.test(node.text));
+  return isKnown ? printJson(node) : null;
+}
+
+function nameOf(node: JsonNode): string {
+  switch (node.kind) {
+    case 'object':
+      return 'map';
+    case 'array':
+      return 'sequence';
+    case 'number':
+      return /[.e]/.test(node.text)
+        ? `floating point \`${node.text}\``
+        : `integer \`${node.text}\``;
+    case 'string':
+      return `string ${JSON.stringify(node.value)}`;
+    case 'boolean':
+      return `boolean \`${node.value}\``;
+    case 'null':
+      return 'null';
+  }
+}
+
+function bad(message: string): AppError {
+  return new AppError('invalid_request', message);
+}
+
+function shape(reason: string): ParsedRequest {
+  return malformed(422, `Failed to deserialize the JSON body into the target type: ${reason}`);
+}
+
+function malformed(status: 400 | 422, text: string): ParsedRequest {
+  return { kind: 'malformed', status, text };
+}
