@@ -9,6 +9,7 @@ import {
 } from '#shared/protocol/json-rpc.ts';
 import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
 import type { Authenticate } from '#shared/service/authenticate.ts';
+import { CORS_HEADERS } from '#shared/service/cors.ts';
 import { readBody } from '#shared/service/read-body.ts';
 import { rpcErrorOf } from './rpc-error.ts';
 
@@ -17,13 +18,6 @@ export interface JsonRpcOptions {
   readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
   readonly bodyBytesMax: number;
 }
-
-const CORS = {
-  'access-control-allow-origin': '*',
-  'access-control-allow-headers': '*, authorization',
-  'access-control-allow-methods': 'POST, GET, DELETE, PUT, OPTIONS',
-  'access-control-allow-private-network': 'true',
-} as const;
 
 /** `POST /jsonrpc`, answered straight from `node:http`: this is the hot path. */
 export function createJsonRpcHandler(options: JsonRpcOptions) {
@@ -94,7 +88,7 @@ function sendFailure(response: ServerResponse, error: unknown): void {
 
 function send(response: ServerResponse, status: number, body: string, type: string): void {
   response.writeHead(status, {
-    ...CORS,
+    ...CORS_HEADERS,
     'content-type': type,
     'content-length': Buffer.byteLength(body),
   });

@@ -9,6 +9,7 @@ import { openDatabase } from '#shared/store/database.ts';
 import { createMetrics } from '#shared/telemetry/metrics.ts';
 import { systemClock } from '#shared/util/clock.ts';
 import { systemRandom } from '#shared/util/random.ts';
+import { adminConfigSchema } from '../admin/config.ts';
 import { createAdminService } from '../admin/service.ts';
 import { createAuthService } from '../auth/service.ts';
 import { executorConfigSchema } from '../rpc-executor/config.ts';
@@ -71,7 +72,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       }),
     ),
     createFanoutService(depsOf('subscription-fanout'), fanoutConfigSchema.parse({})),
-    createAdminService(depsOf('admin'), { secretKey: config.secretKey }),
+    createAdminService(depsOf('admin'), adminConfigSchema.parse({ secretKey: config.secretKey })),
   ];
   const servers: Server[] = [];
   stack.defer(() => cutConnections(servers));

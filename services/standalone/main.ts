@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { runStandalone } from './run.ts';
 
 const program = new Command('cairn')
@@ -11,9 +11,17 @@ const program = new Command('cairn')
   .option('--open', 'let callers on this machine in without a token', false)
   .option('--demo', 'install the examples and keep one moving (default on the first start)')
   .option('--no-demo', 'start empty')
-  .option('--database-url <url>', 'use this Postgres (a superuser URL) instead of an embedded one')
-  .option('--nats-url <url>', 'use this NATS instead of an embedded one')
-  .option('--log-level <level>', 'fatal, error, warn, info, debug or trace', 'warn');
+  .addOption(
+    new Option('--database-url <url>', 'use this Postgres; its role may create roles').env(
+      'DATABASE_URL',
+    ),
+  )
+  .addOption(new Option('--nats-url <url>', 'use this NATS, 2.9 or newer').env('NATS_URL'))
+  .addOption(
+    new Option('--log-level <level>', 'what is logged to standard error')
+      .choices(['fatal', 'error', 'warn', 'info', 'debug', 'trace'])
+      .default('warn'),
+  );
 
 const options = program.parse().opts<{
   data: string;

@@ -1,9 +1,10 @@
+import type { Logger } from 'pino';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
 import { stopSignal } from '#shared/service/stop-signal.ts';
 import { printBanner } from './banner.ts';
 import { startNode } from './compose.ts';
-import { openDataDirectory } from './data-directory.ts';
+import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { demoContexts, moveDemo } from './demo-data.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { startNatsServer } from './nats-server.ts';
@@ -28,11 +29,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
     await using stack = new AsyncDisposableStack();
     const log = createLogger({ name: 'cairn', level: options.logLevel });
     const directory = stack.use(await openDataDirectory(options.data));
-    const databaseOwnerUrl =
-      options.databaseUrl ??
-      stack.use(await startEmbeddedPostgres({ directory: directory.path, log })).ownerUrl;
-    const natsUrl =
-      options.natsUrl ?? stack.use(await startNatsServer({ directory: directory.path, log })).url;
+    const databaseOwnerUrl = options.databaseUrl ?? (await embedPostgres(stack, directory, log));
+    const natsUrl = options.natsUrl ?? (await embedNats(stack, directory, log));
     const servicePassword = await directory.secret('postgres-service-password', 24);
     await migrate({ ownerUrl: databaseOwnerUrl, servicePassword });
     const adminToken = await directory.secret('admin-token', 24);
@@ -69,4 +67,22 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
     process.exitCode = 1;
   }
   setTimeout(() => process.exit(2), FORCE_EXIT_MS).unref();
+}
+
+async function embedPostgres(
+  stack: AsyncDisposableStack,
+  { path, secret }: DataDirectory,
+  log: Logger,
+): Promise<string> {
+  const password = await secret('postgres-password', 24);
+  return stack.use(await startEmbeddedPostgres({ directory: path, password, log })).ownerUrl;
+}
+
+async function embedNats(
+  stack: AsyncDisposableStack,
+  { path, secret }: DataDirectory,
+  log: Logger,
+): Promise<string> {
+  const password = await secret('nats-password', 24);
+  return stack.use(await startNatsServer({ directory: path, password, log })).url;
 }

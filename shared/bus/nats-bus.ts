@@ -8,7 +8,7 @@ const ERROR = 'Cairn-Error';
 /** Connects to NATS and keeps reconnecting for ever. Throws when the first connection fails. */
 export async function connectNats(url: string, name: string): Promise<Bus> {
   const connection = await connect({
-    servers: url.split(','),
+    ...serversOf(url),
     name,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
@@ -70,6 +70,15 @@ export async function connectNats(url: string, name: string): Promise<Bus> {
       }
     }
   }
+}
+
+/** One or more URLs, by comma; the credentials of the first are used for all. */
+function serversOf(text: string): { servers: string[]; user?: string; pass?: string } {
+  const urls = text.split(',').map((part) => new URL(part.trim()));
+  const servers = urls.map(({ host }) => host);
+  const [{ username, password } = { username: '', password: '' }] = urls;
+  if (username === '') return { servers };
+  return { servers, user: decodeURIComponent(username), pass: decodeURIComponent(password) };
 }
 
 async function answer(

@@ -67,9 +67,18 @@ function bearerToken(request: IncomingMessage): string | null {
   return query === undefined ? null : new URLSearchParams(query).get('token');
 }
 
-/** True for a caller on this machine that did not come through a proxy. */
+/**
+ * True for a caller on this machine that came neither through a proxy, nor from a web page of
+ * another site, nor by a foreign name that was pointed at this machine (DNS rebinding).
+ */
 export function isLoopback(request: IncomingMessage): boolean {
   const address = request.socket.remoteAddress ?? '';
   const isLocal = address === '::1' || /^(::ffff:)?127\./.test(address);
-  return isLocal && request.headers['x-forwarded-for'] === undefined;
+  const { origin, host, 'x-forwarded-for': forwarded } = request.headers;
+  if (!isLocal || forwarded !== undefined) return false;
+  return isLocalName(`http://${host ?? ''}`) && (origin === undefined || isLocalName(origin));
+}
+
+function isLocalName(url: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(URL.parse(url)?.hostname ?? '');
 }

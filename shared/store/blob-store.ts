@@ -27,12 +27,12 @@ export function blobIdOf(bytes: Uint8Array): BlobId {
 
 /**
  * Stores bytes as they arrive, all or nothing; storing the same bytes again changes nothing.
- * Throws AppError `payload_too_large`.
+ * Throws AppError `payload_too_large`, and `invalid_request` when their SHA-256 is not `sha256`.
  */
 export async function putBlob(
   database: Database,
   source: Uint8Array | AsyncIterable<Uint8Array>,
-  limits: { readonly bytesMax: number },
+  limits: { readonly bytesMax: number; readonly sha256?: Uint8Array | null },
 ): Promise<BlobInfo> {
   const chunks: Buffer[] = [];
   const ids: Uint8Array[] = [];
@@ -46,6 +46,9 @@ export async function putBlob(
   }
   const id = sha256(Buffer.concat(ids));
   const hash = whole.digest();
+  if (limits.sha256 != null && Buffer.compare(limits.sha256, hash) !== 0) {
+    throw new AppError('invalid_request', 'the SHA-256 of the content is not the given hash');
+  }
   await database.kysely.transaction().execute(async (work) => {
     const row = await work
       .insertInto('blobs')
@@ -97,17 +100,27 @@ export async function findBlob(database: Database, blobId: BlobId): Promise<Blob
   return row === undefined ? null : { blobId, size: Number(row.size), sha256: row.sha256 };
 }
 
+/** One chunk of at most 1 MiB, or null past the end. */
+export async function readBlobChunk(
+  database: Database,
+  blobId: BlobId,
+  position: number,
+): Promise<Buffer | null> {
+  const row = await database.kysely
+    .selectFrom('blob_chunks')
+    .select('bytes')
+    .where('blob_id', '=', bytesOf(blobId))
+    .where('position', '=', position)
+    .executeTakeFirst();
+  return row?.bytes ?? null;
+}
+
 /** The chunks of a blob in order; nothing when it is not here. */
 export async function* streamBlob(database: Database, blobId: BlobId): AsyncGenerator<Buffer> {
   for (let position = 0; ; position += 1) {
-    const row = await database.kysely
-      .selectFrom('blob_chunks')
-      .select('bytes')
-      .where('blob_id', '=', bytesOf(blobId))
-      .where('position', '=', position)
-      .executeTakeFirst();
-    if (row === undefined) return;
-    yield row.bytes;
+    const chunk = await readBlobChunk(database, blobId, position);
+    if (chunk === null) return;
+    yield chunk;
   }
 }
 

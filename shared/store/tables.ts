@@ -34,6 +34,7 @@ export interface Tables {
     head_sequence: string;
     head_hash: Buffer;
     head_seal: Buffer;
+    root_hash: Buffer | null;
     state_bytes: string;
     created_at: Generated<Date>;
     deleted_at: Date | null;

@@ -34,6 +34,8 @@ export interface ContextRow {
   readonly applicationId: ApplicationId;
   readonly partition: number;
   readonly head: Head;
+  /** What the guest committed last; null when it never committed a root. */
+  readonly rootHash: Uint8Array | null;
   readonly stateBytes: number;
   readonly deletedAt: Date | null;
 }
@@ -140,8 +142,9 @@ async function append(
         ${int8Array(heads.map(({ last }) => last.transaction.sequence))}::int8[],
         ${byteaArray(heads.map(({ last }) => decodeId(last.transaction.hash)))}::bytea[],
         ${byteaArray(heads.map(({ last }) => last.transaction.seal))}::bytea[],
-        ${int8Array(heads.map(({ last }) => BigInt(last.stateBytes)))}::int8[]
-      ) AS h(context, first, prior_hash, sequence, hash, seal, state_bytes)
+        ${int8Array(heads.map(({ last }) => BigInt(last.stateBytes)))}::int8[],
+        ${byteaArray(heads.map(({ rootHash }) => rootHash))}::bytea[]
+      ) AS h(context, first, prior_hash, sequence, hash, seal, state_bytes, root_hash)
     ), expected AS MATERIALIZED (
       SELECT c.context FROM contexts c JOIN heads h ON h.context = c.context
         AND c.head_sequence = h.first - 1 AND c.head_hash = h.prior_hash AND c.deleted_at IS NULL
@@ -151,7 +154,7 @@ async function append(
         AND (SELECT count(*) FROM expected) = ${heads.length}
     ), moved AS (
       UPDATE contexts c SET head_sequence = h.sequence, head_hash = h.hash, head_seal = h.seal,
-        state_bytes = h.state_bytes,
+        state_bytes = h.state_bytes, root_hash = COALESCE(h.root_hash, c.root_hash),
         deleted_at = CASE WHEN c.context = ANY(
           ${int8Array(deleted.map(({ contextKey }) => contextKey))}::int8[]) THEN now() END
       FROM heads h, fence WHERE c.context = h.context
@@ -176,6 +179,8 @@ interface NewHead {
   readonly contextKey: bigint;
   readonly first: AppendRow;
   last: AppendRow;
+  /** The last one that the guest committed, or null. */
+  rootHash: Uint8Array | null;
 }
 
 /** First and last row of each context; the rows between them have no gap. */
@@ -183,14 +188,16 @@ function headsOf(rows: readonly AppendRow[]): NewHead[] {
   const heads = new Map<bigint, NewHead>();
   for (const row of rows) {
     const head = heads.get(row.contextKey);
+    const { rootHash } = row.transaction;
     if (head === undefined) {
-      heads.set(row.contextKey, { contextKey: row.contextKey, first: row, last: row });
+      heads.set(row.contextKey, { contextKey: row.contextKey, first: row, last: row, rootHash });
     } else {
       const { sequence, hash } = head.last.transaction;
       const isNext =
         row.transaction.sequence === sequence + 1n && row.transaction.priorHash === hash;
       assert(isNext, 'the rows of a context follow each other');
       head.last = row;
+      head.rootHash = rootHash ?? head.rootHash;
     }
   }
   return [...heads.values()];
@@ -360,6 +367,7 @@ function contextOf(row: {
   head_sequence: string;
   head_hash: Buffer;
   head_seal: Buffer;
+  root_hash: Buffer | null;
   state_bytes: string;
   deleted_at: Date | null;
 }): ContextRow {
@@ -373,6 +381,7 @@ function contextOf(row: {
       hash: transactionHashFromBytes(row.head_hash),
       seal: row.head_seal,
     },
+    rootHash: row.root_hash,
     stateBytes: Number(row.state_bytes),
     deletedAt: row.deleted_at,
   };

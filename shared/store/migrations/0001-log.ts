@@ -37,6 +37,7 @@ function statements(): string[] {
        head_sequence int8 NOT NULL,
        head_hash bytea NOT NULL,
        head_seal bytea NOT NULL,
+       root_hash bytea,
        state_bytes int8 NOT NULL,
        created_at timestamptz NOT NULL DEFAULT now(),
        deleted_at timestamptz) WITH (fillfactor = 50)`,
@@ -129,6 +130,7 @@ function comments(): string[] {
     'transactions.events': 'Application events, encoded as in the seal.',
     'transactions.changes': 'State diff, encoded as in the seal.',
     'transactions.seal': 'SHA-256 over the canonical encoding of the row and the previous seal.',
+    'contexts.root_hash': 'The root that the guest committed last, if it ever did.',
     'contexts.state_bytes': 'Bytes of keys and values of the live state.',
     'partitions.expires_at': 'The lease is free after this instant.',
   };

@@ -1,0 +1,102 @@
+import { Readable } from 'node:stream';
+import { fileTypeFromBuffer } from 'file-type';
+import type { Context } from 'koa';
+import { decodeId } from '#shared/crypto/base58.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { BlobId } from '#shared/domain/ids.ts';
+import { parseBlobId } from '#shared/protocol/ids.ts';
+import type { ServiceDeps } from '#shared/service/service.ts';
+import { isBlobInUse } from '#shared/store/application-store.ts';
+import {
+  type BlobInfo,
+  deleteBlob,
+  findBlob,
+  listBlobs,
+  putBlob,
+  readBlobChunk,
+  streamBlob,
+} from '#shared/store/blob-store.ts';
+import type { AdminConfig } from '../config.ts';
+import type { AdminRouter } from '../http.ts';
+
+export function addBlobRoutes(
+  router: AdminRouter,
+  { database }: ServiceDeps,
+  { blobBytesMax }: AdminConfig,
+): void {
+  router.put('/blobs', async (context) => {
+    const wanted = context.query['hash'];
+    const sha256 = wanted === undefined ? null : parseHash(wanted);
+    if (Number(context.req.headers['content-length'] ?? 0) > blobBytesMax) {
+      throw new AppError('payload_too_large', `a blob has at most ${blobBytesMax} bytes`);
+    }
+    const blob = await putBlob(database, context.req, { bytesMax: blobBytesMax, sha256 });
+    context.body = { data: { blob_id: blob.blobId, blobId: blob.blobId, size: blob.size } };
+  });
+
+  router.get('/blobs', async (context) => {
+    const blobs = await listBlobs(database);
+    const answers = blobs.map(({ blobId, size }) => ({ blob_id: blobId, blobId, size }));
+    context.body = { data: { blobs: answers } };
+  });
+
+  // Koa answers HEAD with the same headers and drops the body.
+  router.get('/blobs/:id', async (context) => {
+    const blobId = parseId(context.params['id']);
+    const blob = await findBlob(database, blobId);
+    if (blob === null) {
+      throw new AppError('not_found', 'Blob not found locally or in network');
+    }
+    const first = await readBlobChunk(database, blobId, 0);
+    setHeaders(context, blob, (await fileTypeFromBuffer(first ?? new Uint8Array()))?.mime);
+    if (context.fresh) {
+      context.status = 304;
+      return;
+    }
+    context.body = Readable.from(streamBlob(database, blobId), { objectMode: false });
+    context.length = blob.size;
+  });
+
+  router.delete('/blobs/:id', async (context) => {
+    const blobId = parseId(context.params['id']);
+    if (await isBlobInUse(database, blobId)) {
+      throw new AppError('conflict', 'an installed application is made of this blob');
+    }
+    if (!(await deleteBlob(database, blobId))) throw new AppError('not_found', 'Blob not found');
+    context.body = { blob_id: blobId, blobId, deleted: true };
+  });
+}
+
+/** A blob may hold anything: a browser must neither guess its type nor run it in this origin. */
+function setHeaders(context: Context, blob: BlobInfo, mime = 'application/octet-stream'): void {
+  const hash = Buffer.from(blob.sha256).toString('hex');
+  context.status = 200;
+  context.type = mime;
+  context.set({
+    etag: `"${hash}"`,
+    'cache-control': 'public, max-age=3600',
+    'x-blob-id': blob.blobId,
+    'x-blob-hash': hash,
+    'x-blob-mime-type': mime,
+    'access-control-expose-headers':
+      'content-length, etag, x-blob-id, x-blob-hash, x-blob-mime-type',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': "default-src 'none'; sandbox",
+  });
+}
+
+function parseId(text: string | undefined): BlobId {
+  try {
+    return parseBlobId(text);
+  } catch {
+    throw new AppError('invalid_request', 'Invalid blob ID format');
+  }
+}
+
+function parseHash(text: string | string[]): Uint8Array {
+  try {
+    return decodeId(String(text));
+  } catch {
+    throw new AppError('invalid_request', 'The provided hash is not a valid format');
+  }
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+
+/**
+ * Shapes of the Admin API (Calimero node server). Where its generations differ only in the casing
+ * or the wrapping of a field, an answer carries both: clients ignore what they do not know.
+ */
+
+/** Bytes travel as arrays of numbers. */
+const bytes = z.array(z.int().min(0).max(255)).transform((numbers) => Uint8Array.from(numbers));
+
+export const installApplicationSchema = z.object({
+  url: z.string(),
+  /** Base58 of the SHA-256 of the whole file. */
+  hash: z.string().nullish(),
+  metadata: bytes.default(new Uint8Array()),
+});
+
+export const installDevApplicationSchema = z.object({
+  /** Absolute path of a file on the node's machine. */
+  path: z.string(),
+  metadata: bytes.default(new Uint8Array()),
+});
+
+export const createContextSchema = z.object({
+  applicationId: z.string(),
+  /** 32 bytes in base58 that the context's key, and so its id, is made of. */
+  contextSeed: z.string().nullish(),
+  initializationParams: bytes.default(new Uint8Array()),
+});
+
+export function applicationIdAnswer(applicationId: string) {
+  return { applicationId, application_id: applicationId };
+}
+
+export interface ApplicationAnswer {
+  readonly id: string;
+  readonly blob: string;
+  readonly size: number;
+  readonly source: string;
+  readonly metadata: readonly number[];
+}
+
+export function createContextAnswer(contextId: string, memberPublicKey: string) {
+  return {
+    contextId,
+    context_id: contextId,
+    memberPublicKey,
+    member_public_key: memberPublicKey,
+  };
+}
+
+export interface ContextAnswer {
+  readonly id: string;
+  readonly applicationId: string;
+  readonly lastTransactionHash: string;
+  /** The root that the guest committed last; the last transaction's hash where it never did. */
+  readonly rootHash: string;
+}
