@@ -84,8 +84,8 @@ function answerErrors(deps: ServiceDeps) {
 /** An unknown route stays 404; a known one with another verb is 405. Both are empty. */
 function refuseMethod(routers: readonly AdminRouter[]) {
   return (context: Context): void => {
-    const isKnown = routers.some(
-      (router) => router.match(context.path, context.method).path.length > 0,
+    const isKnown = routers.some((router) =>
+      router.match(context.path, context.method).path.some(({ methods }) => methods.length > 0),
     );
     context.status = isKnown ? 405 : 404;
     context.body = '';

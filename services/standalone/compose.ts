@@ -9,12 +9,12 @@ import { openDatabase } from '#shared/store/database.ts';
 import { createMetrics } from '#shared/telemetry/metrics.ts';
 import { systemClock } from '#shared/util/clock.ts';
 import { systemRandom } from '#shared/util/random.ts';
-import { adminConfigSchema } from '../admin/config.ts';
+import { type AdminConfig, adminConfigSchema } from '../admin/config.ts';
 import { createAdminService } from '../admin/service.ts';
 import { createAuthService } from '../auth/service.ts';
-import { executorConfigSchema } from '../rpc-executor/config.ts';
+import { type ExecutorConfig, executorConfigSchema } from '../rpc-executor/config.ts';
 import { createRpcExecutorService } from '../rpc-executor/service.ts';
-import { fanoutConfigSchema } from '../subscription-fanout/config.ts';
+import { type FanoutConfig, fanoutConfigSchema } from '../subscription-fanout/config.ts';
 import { createFanoutService } from '../subscription-fanout/service.ts';
 
 export interface NodeConfig {
@@ -29,8 +29,10 @@ export interface NodeConfig {
   readonly port: number;
   readonly internalPort: number;
   readonly open: boolean;
-  readonly workers?: number;
-  readonly wallClockMs?: number;
+  /** Settings that differ from the defaults of a service. */
+  readonly executor?: Partial<ExecutorConfig>;
+  readonly fanout?: Partial<FanoutConfig>;
+  readonly admin?: Partial<AdminConfig>;
   readonly log: Logger;
 }
 
@@ -67,12 +69,18 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       depsOf('rpc-executor'),
       executorConfigSchema.parse({
         owner: config.nodeName,
-        workers: config.workers ?? Math.max(1, availableParallelism() - 1),
-        ...(config.wallClockMs === undefined ? {} : { wallClockMs: config.wallClockMs }),
+        workers: Math.max(1, availableParallelism() - 1),
+        ...config.executor,
       }),
     ),
-    createFanoutService(depsOf('subscription-fanout'), fanoutConfigSchema.parse({})),
-    createAdminService(depsOf('admin'), adminConfigSchema.parse({ secretKey: config.secretKey })),
+    createFanoutService(
+      depsOf('subscription-fanout'),
+      fanoutConfigSchema.parse({ ...config.fanout }),
+    ),
+    createAdminService(
+      depsOf('admin'),
+      adminConfigSchema.parse({ secretKey: config.secretKey, ...config.admin }),
+    ),
   ];
   const servers: Server[] = [];
   stack.defer(() => cutConnections(servers));

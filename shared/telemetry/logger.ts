@@ -18,5 +18,16 @@ const SECRET_FIELDS = [
 /** One line of JSON per event on standard error; secrets are masked by field name. */
 export function createLogger({ name, level }: LoggerOptions): Logger {
   const paths = SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
-  return pino({ name, level, redact: { paths, censor: '[redacted]' } }, pino.destination(2));
+  return pino(
+    { name, level, redact: { paths, censor: '[redacted]' }, serializers: { err: describeError } },
+    pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+/** Libraries hang whole connections on their errors: only what says what happened is logged. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, stack } = error;
+  const { code } = error as { code?: unknown };
+  return { name, message, code, stack };
 }

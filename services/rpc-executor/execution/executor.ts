@@ -17,7 +17,7 @@ import type { PartitionOwner } from '../partitions/partition-owner.ts';
 import { Lane, replyOf } from './lane.ts';
 import type { LaneStore } from './lane-store.ts';
 import type { RunMode } from './worker-messages.ts';
-import type { WorkerPool } from './worker-pool.ts';
+import { WorkerLostError, type WorkerPool } from './worker-pool.ts';
 
 type Create = Extract<ExecuteRequest, { kind: 'create' }>;
 
@@ -196,7 +196,7 @@ export class Executor {
     const { contextId, applicationId } = request;
     const slot = pool.slotOf(contextId);
     await store.sendProgram(applicationId, slot);
-    slot.send({ kind: 'open', contextId, applicationId, head: GENESIS });
+    slot.send({ kind: 'open', contextId, applicationId, head: GENESIS, rootHash: null });
     const drawn = this.#draw(request.payload, request.memberPublicKey);
     const { principal } = request;
     const asked: TransactionRequest = {
@@ -206,13 +206,18 @@ export class Executor {
       principal,
       requestId: null,
     };
-    const ran = await slot.call((runId) => ({
-      kind: 'run',
-      runId,
-      contextId,
-      request: asked,
-      mode: 'append-if-ok' satisfies RunMode,
-    }));
+    const ran = await slot
+      .call((runId) => ({
+        kind: 'run',
+        runId,
+        contextId,
+        request: asked,
+        mode: 'append-if-ok' satisfies RunMode,
+      }))
+      .catch((error: unknown) => {
+        if (error instanceof WorkerLostError) throw new AppError('unavailable', error.message);
+        throw error;
+      });
     if (ran.kind !== 'ran') throw new AppError('internal', 'the worker gave no outcome');
     if (ran.appended === null) {
       throw new AppError('function_call_failed', ran.outcome.error ?? 'init failed');

@@ -50,6 +50,7 @@ export class LaneStore {
       contextId: lane.contextId,
       applicationId: context.applicationId,
       head: context.head,
+      rootHash: context.rootHash,
     });
     await this.#sendState(lane, slot, context.head.sequence);
     const [members, recent] = await Promise.all([

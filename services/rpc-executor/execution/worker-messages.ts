@@ -12,6 +12,8 @@ export type ToWorker =
       readonly contextId: ContextId;
       readonly applicationId: ApplicationId;
       readonly head: Head;
+      /** What the guest committed last, if it ever did. */
+      readonly rootHash: Uint8Array | null;
     }
   | {
       readonly kind: 'load';
@@ -37,7 +39,7 @@ export interface Change {
 /**
  * - `query` may not write and leaves no transaction.
  * - `append` always leaves one.
- * - `append-if-changed` leaves one unless nothing was written, committed or emitted.
+ * - `append-if-changed` leaves one if it wrote, emitted, or committed another root than the last.
  * - `append-if-ok` leaves one only on success (`init`).
  */
 export type RunMode = 'query' | 'append' | 'append-if-changed' | 'append-if-ok';

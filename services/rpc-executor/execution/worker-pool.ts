@@ -83,7 +83,8 @@ export class WorkerSlot {
     culprit?.reject(
       new AppError('timeout', `execution took longer than ${this.#options.wallClockMs} ms`),
     );
-    this.#replace();
+    // Its caller hears of it first: what is lost with the worker is run again, the culprit is not.
+    queueMicrotask(() => this.#replace());
   }
 
   async close(): Promise<void> {

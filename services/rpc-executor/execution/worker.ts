@@ -24,6 +24,7 @@ interface OpenContext {
   readonly state: Map<string, Uint8Array>;
   stateBytes: number;
   head: Head;
+  rootHash: Uint8Array | null;
 }
 
 const REPLY_AFTER_MS = 1;
@@ -67,8 +68,8 @@ function handle(message: ToWorker): FromWorker | null {
     case 'open': {
       const program = programs.get(message.applicationId);
       assert(program !== undefined, 'the program is sent before a context of it');
-      const opened = { program, state: new Map(), stateBytes: 0, head: message.head };
-      contexts.set(message.contextId, opened);
+      const { head, rootHash } = message;
+      contexts.set(message.contextId, { program, state: new Map(), stateBytes: 0, head, rootHash });
       return null;
     }
     case 'load': {
@@ -98,7 +99,7 @@ function run(message: Extract<ToWorker, { kind: 'run' }>): FromWorker {
     const context = openContext(contextId);
     const { outcome, logs, hasRun } = runGuest(context, contextId, request, mode === 'query');
     const appended =
-      hasRun && leavesTransaction(mode, outcome)
+      hasRun && leavesTransaction(mode, outcome, context)
         ? append(context, contextId, request, outcome)
         : null;
     return { kind: 'ran', runId, outcome, logs, appended, stateBytes: context.stateBytes };
@@ -120,7 +121,7 @@ function runGuest(
   return context.program.execute({ contextId, request, state: context.state, readOnly });
 }
 
-function leavesTransaction(mode: RunMode, outcome: Outcome): boolean {
+function leavesTransaction(mode: RunMode, outcome: Outcome, context: OpenContext): boolean {
   switch (mode) {
     case 'query':
       return false;
@@ -129,8 +130,16 @@ function leavesTransaction(mode: RunMode, outcome: Outcome): boolean {
     case 'append-if-ok':
       return outcome.status === 'ok';
     case 'append-if-changed':
-      return outcome.status === 'ok' && (outcome.changes.length > 0 || outcome.events.length > 0);
+      return outcome.status === 'ok' && isChange(outcome, context);
   }
+}
+
+function isChange({ changes, events, rootHash }: Outcome, context: OpenContext): boolean {
+  if (changes.length > 0 || events.length > 0) return true;
+  return (
+    rootHash !== null &&
+    (context.rootHash === null || Buffer.compare(rootHash, context.rootHash) !== 0)
+  );
 }
 
 function append(
@@ -151,6 +160,7 @@ function append(
   const seal = sealTransaction(unsealed, priorSeal);
   applyChanges(context, outcome.changes);
   context.head = { sequence: sequence + 1n, hash, seal };
+  context.rootHash = outcome.rootHash ?? context.rootHash;
   return { ...context.head, priorHash };
 }
 

@@ -1,0 +1,50 @@
+import { createLogger } from '#shared/telemetry/logger.ts';
+import { type NodeConfig, startNode } from '../../services/standalone/compose.ts';
+import { Client } from './client.ts';
+import { createTestDatabase, type TestDatabase, testNatsUrl } from './infra.ts';
+
+export const ADMIN_TOKEN = 'test-token';
+
+/** A whole node in this process, on a database of its own. */
+export interface TestNode extends AsyncDisposable {
+  readonly client: Client;
+  readonly url: string;
+  readonly internalUrl: string;
+  readonly database: TestDatabase;
+  /** Stops the node; its database stays, so that `startTestNode` can be given it. */
+  stop(): Promise<void>;
+}
+
+export async function startTestNode(
+  options: Partial<NodeConfig> & { readonly database?: TestDatabase } = {},
+): Promise<TestNode> {
+  const { database = await createTestDatabase(), ...config } = options;
+  const node = await startNode({
+    databaseUrl: database.serviceUrl,
+    natsUrl: testNatsUrl(),
+    adminToken: ADMIN_TOKEN,
+    secretKey: new Uint8Array(32).fill(1),
+    nodeName: 'test',
+    port: 0,
+    internalPort: 0,
+    open: false,
+    log: createLogger({ name: 'test', level: process.env['TEST_LOG_LEVEL'] ?? 'fatal' }),
+    ...config,
+  });
+  let isStopped = false;
+  const stop = async (): Promise<void> => {
+    if (!isStopped) await node[Symbol.asyncDispose]();
+    isStopped = true;
+  };
+  return {
+    client: new Client(node.url, ADMIN_TOKEN),
+    url: node.url,
+    internalUrl: node.internalUrl,
+    database,
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      await stop();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
