@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Koa, { type Context, type Next } from 'koa';
-import Router from '@koa/router';
+import { Router } from '@koa/router';
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
 import { createAuthenticate, type Principal } from '#shared/service/authenticate.ts';
 import { CORS_HEADERS } from '#shared/service/cors.ts';
@@ -12,7 +12,7 @@ import { addBlobRoutes } from './routes/blobs.ts';
 import { addContextRoutes } from './routes/contexts.ts';
 
 /** What every route finds on its context. */
-export interface AdminState {
+interface AdminState {
   principal: Principal;
 }
 

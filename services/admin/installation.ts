@@ -90,7 +90,8 @@ async function download(url: URL, downloadMs: number): Promise<Uint8Array> {
     }
     const chunks: Uint8Array[] = [];
     let size = 0;
-    for await (const chunk of response.body ?? []) {
+    const body = (response.body ?? []) as AsyncIterable<Uint8Array>;
+    for await (const chunk of body) {
       size += chunk.length;
       if (size > limits.moduleBytesMax) {
         throw refused(`the URL delivers more than ${limits.moduleBytesMax} bytes`);

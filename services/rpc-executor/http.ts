@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
 import {
   encodeError,
@@ -17,6 +18,7 @@ export interface JsonRpcOptions {
   readonly authenticate: Authenticate;
   readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
   readonly bodyBytesMax: number;
+  readonly log: Logger;
 }
 
 /** `POST /jsonrpc`, answered straight from `node:http`: this is the hot path. */
@@ -24,7 +26,10 @@ export function createJsonRpcHandler(options: JsonRpcOptions) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     if (request.method === 'OPTIONS') return void send(response, 204, '', 'text/plain');
     if (request.method !== 'POST') return void send(response, 405, '', 'text/plain');
-    handle(options, request, response).catch((error: unknown) => sendFailure(response, error));
+    handle(options, request, response).catch((error: unknown) => {
+      if (!(error instanceof AppError)) options.log.error({ err: error }, 'a request failed');
+      sendFailure(response, error);
+    });
   };
 }
 
@@ -68,6 +73,7 @@ async function call(
       requestId,
     });
   } catch (error) {
+    if (!(error instanceof AppError)) options.log.error({ err: error }, 'a call failed');
     return encodeError(parsed.id, rpcErrorOf(parsed.method, error));
   }
   const { status, output, error } = reply.outcome;

@@ -1,6 +1,7 @@
+import type { Logger } from 'pino';
+import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
-import type { BusSubscription } from '#shared/bus/bus.ts';
-import type { ContextId } from '#shared/domain/ids.ts';
+import { AppError } from '#shared/domain/app-error.ts';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import {
   decodeExecuteRequest,
@@ -9,10 +10,10 @@ import {
   type ExecuteRequest,
   partitionOf,
 } from '#shared/protocol/internal-messages.ts';
-import { encodeBeacon, encodeNotice, noticeOf } from '#shared/protocol/log-notice.ts';
 import { createAuthenticate } from '#shared/service/authenticate.ts';
 import { askOwner, retryUntil } from '#shared/service/request-execution.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
+import { Announcer } from './commit/announcer.ts';
 import { Committer } from './commit/committer.ts';
 import type { ExecutorConfig } from './config.ts';
 import { Executor } from './execution/executor.ts';
@@ -22,16 +23,12 @@ import { createJsonRpcHandler } from './http.ts';
 import { createExecutorMetrics } from './metrics.ts';
 import { PartitionOwner } from './partitions/partition-owner.ts';
 
-const BEACON_MS = 1_000;
-
 /** JSON-RPC, partition leases, lanes and the append to the log. */
 export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConfig): Service {
   const { bus, clock, database, log, random } = deps;
   const metrics = createExecutorMetrics(deps.metrics);
-  const moved = new Map<number, Map<ContextId, bigint>>();
-  const responders = new Map<number, BusSubscription>();
+  const announcer = new Announcer(bus);
   let isReady = false;
-  let beaconTimer: NodeJS.Timeout | undefined;
 
   const pool = new WorkerPool({ size: config.workers, wallClockMs: config.wallClockMs, log });
   const committer = new Committer({
@@ -52,10 +49,12 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     owner: config.owner,
     validMs: config.leaseValidMs,
     renewMs: config.leaseRenewMs,
-    onGained: respondFor,
+    onGained: (partition) => {
+      responders.add(partition);
+      announcer.announceTakeover(partition);
+    },
     onLost: (partition) => {
-      responders.get(partition)?.unsubscribe();
-      responders.delete(partition);
+      responders.remove(partition);
       executor.dropPartition(partition);
     },
   });
@@ -73,6 +72,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     queueMax: config.queueMax,
     onCreated: announce,
   });
+  const responders = new Responders(bus, executor, log);
   metrics.observe({
     lanes: () => executor.laneCount,
     partitions: () => owner.ownedCount,
@@ -83,6 +83,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     authenticate: createAuthenticate(bus, clock),
     execute: route,
     bodyBytesMax: config.bodyBytesMax,
+    log,
   });
 
   return {
@@ -91,16 +92,16 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     isReady: () => isReady && owner.ownedCount > 0,
     start: async () => {
       await owner.start();
-      beaconTimer = setInterval(publishBeacons, BEACON_MS);
+      announcer.start();
       isReady = true;
     },
     [Symbol.asyncDispose]: async () => {
       isReady = false;
-      clearInterval(beaconTimer);
-      for (const responder of responders.values()) responder.unsubscribe();
+      responders.removeAll();
       const force = setTimeout(() => committer.abort(), config.leaseValidMs * 2);
       await committer.drain();
       clearTimeout(force);
+      announcer.stop();
       executor.closeAll();
       await owner.stop().catch((error: unknown) => log.warn({ err: error }, 'leases not released'));
       await pool[Symbol.asyncDispose]();
@@ -118,27 +119,45 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     );
   }
 
-  function respondFor(partition: number): void {
-    const responder = bus.respond(subjects.execute(partition), null, async (payload) =>
-      encodeExecuteReply(await executor.execute(decodeExecuteRequest(payload))),
-    );
-    responders.set(partition, responder);
-  }
-
   function announce(transaction: Transaction): void {
     metrics.transactions.inc({ status: transaction.status });
-    bus.publish(subjects.log(transaction.contextId), encodeNotice(noticeOf(transaction)));
-    const partition = partitionOf(transaction.contextId);
-    const heads = moved.get(partition) ?? new Map<ContextId, bigint>();
-    heads.set(transaction.contextId, transaction.sequence);
-    moved.set(partition, heads);
+    announcer.announce(transaction);
+  }
+}
+
+/** Serves, for each partition of ours, what other services ask over the bus. */
+class Responders {
+  readonly #subscriptions = new Map<number, BusSubscription>();
+  readonly #bus: Bus;
+  readonly #executor: Executor;
+  readonly #log: Logger;
+
+  constructor(bus: Bus, executor: Executor, log: Logger) {
+    this.#bus = bus;
+    this.#executor = executor;
+    this.#log = log;
   }
 
-  function publishBeacons(): void {
-    for (const [partition, heads] of moved) {
-      const beacon = [...heads].map(([contextId, sequence]) => ({ contextId, sequence }));
-      bus.publish(subjects.beacon(partition), encodeBeacon(beacon));
-    }
-    moved.clear();
+  add(partition: number): void {
+    const subject = subjects.execute(partition);
+    this.#subscriptions.set(partition, this.#bus.respond(subject, null, this.#serve));
   }
+
+  remove(partition: number): void {
+    this.#subscriptions.get(partition)?.unsubscribe();
+    this.#subscriptions.delete(partition);
+  }
+
+  removeAll(): void {
+    for (const partition of this.#subscriptions.keys()) this.remove(partition);
+  }
+
+  readonly #serve = async (payload: Uint8Array): Promise<Uint8Array> => {
+    try {
+      return encodeExecuteReply(await this.#executor.execute(decodeExecuteRequest(payload)));
+    } catch (error) {
+      if (!(error instanceof AppError)) this.#log.error({ err: error }, 'a request failed');
+      throw error;
+    }
+  };
 }

@@ -60,6 +60,7 @@ async function acquireLock(path: string): Promise<Server> {
     throw new Error(
       `another Cairn node${holder === null ? '' : ` (process ${holder})`} is using ${path}: ` +
         'stop it, or choose another directory with --data',
+      { cause: error },
     );
   }
 }

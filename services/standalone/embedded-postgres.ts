@@ -123,7 +123,9 @@ async function createCluster(options: {
     await run(command, [...args], { env: environment(), cwd: '/' });
   } catch (error) {
     const { stderr } = error as { stderr?: string };
-    throw new Error(`Postgres cannot be set up in ${cluster}:\n${stderr ?? String(error)}`);
+    throw new Error(`Postgres cannot be set up in ${cluster}:\n${stderr ?? String(error)}`, {
+      cause: error,
+    });
   } finally {
     await rm(passwordFile, { force: true });
   }

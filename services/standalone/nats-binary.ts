@@ -93,7 +93,9 @@ async function fromDebian(folder: string): Promise<string> {
   } catch (error) {
     const { code, stderr } = error as { code?: unknown; stderr?: string };
     const reason = code === 'ENOENT' ? 'this is no Debian' : (stderr || String(error)).trim();
-    throw new Error(`Debian's package could not be fetched: ${reason.split('\n').at(-1)}`);
+    throw new Error(`Debian's package could not be fetched: ${reason.split('\n').at(-1)}`, {
+      cause: error,
+    });
   }
   return join(folder, 'root', 'usr', 'sbin', 'nats-server');
 }
@@ -123,6 +125,6 @@ async function download(url: string): Promise<Buffer> {
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     const reason = cause instanceof Error ? cause.message : 'unknown failure';
-    throw new Error(`${url} could not be downloaded: ${reason}`);
+    throw new Error(`${url} could not be downloaded: ${reason}`, { cause: error });
   }
 }

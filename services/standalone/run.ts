@@ -71,18 +71,19 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
 
 async function embedPostgres(
   stack: AsyncDisposableStack,
-  { path, secret }: DataDirectory,
+  directory: DataDirectory,
   log: Logger,
 ): Promise<string> {
-  const password = await secret('postgres-password', 24);
-  return stack.use(await startEmbeddedPostgres({ directory: path, password, log })).ownerUrl;
+  const password = await directory.secret('postgres-password', 24);
+  return stack.use(await startEmbeddedPostgres({ directory: directory.path, password, log }))
+    .ownerUrl;
 }
 
 async function embedNats(
   stack: AsyncDisposableStack,
-  { path, secret }: DataDirectory,
+  directory: DataDirectory,
   log: Logger,
 ): Promise<string> {
-  const password = await secret('nats-password', 24);
-  return stack.use(await startNatsServer({ directory: path, password, log })).url;
+  const password = await directory.secret('nats-password', 24);
+  return stack.use(await startNatsServer({ directory: directory.path, password, log })).url;
 }

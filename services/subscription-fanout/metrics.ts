@@ -26,5 +26,3 @@ export function createFanoutMetrics(registry: Registry) {
     }),
   };
 }
-
-export type FanoutMetrics = ReturnType<typeof createFanoutMetrics>;

@@ -21,9 +21,9 @@ export interface Bus extends AsyncDisposable {
 }
 
 export type NoticeHandler = (payload: Uint8Array, subject: string) => void;
-export type RequestHandler = (payload: Uint8Array, deadlineMs: number) => Promise<Uint8Array>;
+type RequestHandler = (payload: Uint8Array, deadlineMs: number) => Promise<Uint8Array>;
 
-export interface RequestOptions {
+interface RequestOptions {
   /** Unix time in milliseconds after which the answer is of no use. */
   readonly deadlineMs: number;
 }

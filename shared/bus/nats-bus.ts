@@ -1,4 +1,4 @@
-import { connect, ErrorCode, Events, headers, type Msg, NatsError } from 'nats';
+import { connect, type ErrorCode, Events, headers, type Msg, NatsError } from 'nats';
 import { AppError, ERROR_TABLE, type ErrorCode as AppErrorCode } from '#shared/domain/app-error.ts';
 import type { Bus } from './bus.ts';
 
@@ -91,7 +91,9 @@ async function answer(
     message.respond(await handler(message.data, deadlineMs));
   } catch (error) {
     const replyHeaders = headers();
-    const known = error instanceof AppError ? error : new AppError('internal', 'internal error');
+    const translated = translate(error);
+    const known =
+      translated instanceof AppError ? translated : new AppError('internal', 'internal error');
     replyHeaders.set(
       ERROR,
       encodeURIComponent(
@@ -111,10 +113,18 @@ function parseFailure(text: string): AppError {
   return new AppError(code in ERROR_TABLE ? code : 'internal', message, details);
 }
 
+/** Only what was certainly not delivered is `unavailable`, which callers may try again. */
 function translate(error: unknown): unknown {
   if (!(error instanceof NatsError)) return error;
-  const code = error.code as ErrorCode;
-  if (code === ErrorCode.NoResponders) return new AppError('unavailable', 'nobody is listening');
-  if (code === ErrorCode.Timeout) return new AppError('timeout', 'no answer within the deadline');
-  return new AppError('unavailable', `the bus refused: ${error.message}`);
+  switch (error.code) {
+    case '503' satisfies `${ErrorCode.NoResponders}`:
+      return new AppError('unavailable', 'nobody is listening');
+    case 'MAX_PAYLOAD_EXCEEDED' satisfies `${ErrorCode.MaxPayloadExceeded}`:
+      return new AppError('payload_too_large', 'the message is larger than NATS is set to carry');
+    default:
+      return new AppError(
+        'timeout',
+        `no answer over the bus (${error.code}), the outcome is unknown`,
+      );
+  }
 }

@@ -15,5 +15,7 @@ export const subjects = {
   log: (contextId: ContextId): string => `cairn.v1.log.${contextId}`,
   beacon: (partition: number): string => `cairn.v1.beacon.${partition}`,
   everyBeacon: 'cairn.v1.beacon.*',
+  partitionOfBeacon: (subject: string): number =>
+    Number(subject.slice(subject.lastIndexOf('.') + 1)),
   authVerify: 'cairn.v1.auth.verify',
 } as const;

@@ -3,7 +3,7 @@ import type { ApplicationId, ContextId, PublicKey, TransactionHash } from '#shar
 import type { Outcome } from '#shared/domain/transaction.ts';
 
 /** Number of partitions that contexts map to. Changing it moves every context. */
-export const PARTITIONS = 64;
+const PARTITIONS = 64;
 
 /** What an edge asks of the executor that owns the context's partition. */
 export type ExecuteRequest =
@@ -66,7 +66,9 @@ export function encodeExecuteReply({ outcome, sequence, hash }: ExecuteReply): U
 }
 
 export function decodeExecuteReply(bytes: Uint8Array): ExecuteReply {
-  const { outcome, sequence, hash } = decode<ExecuteReply>(bytes);
+  const { outcome, sequence, hash } = decode<
+    Omit<ExecuteReply, 'sequence'> & { sequence: string | null }
+  >(bytes);
   return {
     outcome: { ...outcome, output: outcome.output === null ? null : fromBase64(outcome.output) },
     sequence: sequence === null ? null : BigInt(sequence),

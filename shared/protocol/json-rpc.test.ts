@@ -56,7 +56,7 @@ test('what is not JSON is an error that says where', () => {
 
 test('canonical text is a fixed point and means the same', () => {
   fc.assert(
-    fc.property(fc.json({ noUnicodeString: false } as object), (text) => {
+    fc.property(fc.json({ stringUnit: 'binary' }), (text) => {
       fc.pre(text.isWellFormed() && !/\\ud[89a-f]/i.test(text));
       const once = canonical(text);
       expect(canonical(once)).toBe(once);

@@ -3,7 +3,7 @@ import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.t
 import { parseContextId, parsePublicKey } from './ids.ts';
 import { JsonError, type JsonNode, parseJson, printJson } from './lossless-json.ts';
 
-export type RpcMethod = 'query' | 'mutate' | 'execute';
+type RpcMethod = 'query' | 'mutate' | 'execute';
 
 /** An error object of the dialect: there are no numeric codes. */
 export interface RpcError {

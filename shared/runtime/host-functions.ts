@@ -6,7 +6,7 @@ type Arg = bigint | number;
 type HostFunction = (...args: Arg[]) => Arg | void;
 
 /** A host function, with how many parameters it has and what it gives (`l` i64, `i` i32). */
-export interface HostImport {
+interface HostImport {
   readonly parameters: number;
   readonly result: '' | 'i' | 'l';
   readonly run: HostFunction;

@@ -2,7 +2,7 @@ import type { Outcome, TransactionRequest } from '#shared/domain/transaction.ts'
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 
 /** Reads of committed-or-speculative state. Keys are 32 bytes as latin1 text. */
-export interface StateReader {
+interface StateReader {
   get(key: string): Uint8Array | undefined;
 }
 

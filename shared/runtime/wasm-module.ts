@@ -2,7 +2,7 @@ import { AppError } from '#shared/domain/app-error.ts';
 import { limits } from './limits.ts';
 
 /** A function type, as text: `iii:l` takes three i32 and gives an i64. */
-export type Signature = string;
+type Signature = string;
 
 export interface ParsedModule {
   /** Type of each imported function, by name, with the module it is imported from. */

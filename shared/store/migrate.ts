@@ -21,7 +21,7 @@ export async function migrate({ ownerUrl, servicePassword }: MigrateOptions): Pr
   try {
     const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } });
     const { error } = await migrator.migrateToLatest();
-    if (error !== undefined) throw error;
+    if (error !== undefined) throw new Error('the database cannot be migrated', { cause: error });
     await grant(db, servicePassword);
   } finally {
     await db.destroy();

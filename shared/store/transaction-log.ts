@@ -345,20 +345,6 @@ export async function listContexts(database: Database): Promise<ContextRow[]> {
   return rows.map(contextOf);
 }
 
-/** Heads of those contexts that exist. */
-export async function readHeads(
-  database: Database,
-  contextIds: readonly ContextId[],
-): Promise<Map<ContextId, Head>> {
-  if (contextIds.length === 0) return new Map();
-  const rows = await database.kysely
-    .selectFrom('contexts')
-    .selectAll()
-    .where('context_id', 'in', contextIds.map(bytesOf))
-    .execute();
-  return new Map(rows.map(contextOf).map(({ contextId, head }) => [contextId, head]));
-}
-
 function contextOf(row: {
   context: string;
   context_id: Buffer;

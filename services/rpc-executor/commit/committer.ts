@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import type { Database } from '#shared/store/database.ts';
-import { appendBatch, LogConflictError, readHeads } from '#shared/store/transaction-log.ts';
+import { appendBatch, LogConflictError, readTransactions } from '#shared/store/transaction-log.ts';
 import { isTransient } from '#shared/store/transient.ts';
 import { backoff } from '#shared/util/backoff.ts';
 
@@ -160,6 +160,8 @@ export class Committer {
 
   /** Some partition was lost: its lanes roll back, the others try again. */
   async #fenced(batch: readonly CommitEntry[]): Promise<void> {
+    // An attempt whose outcome was unknown may have been committed after all.
+    if (await this.#isInLog(batch)) return this.#committed(batch);
     const ours = await this.#options.recheck(fences(batch).map(({ partition }) => partition));
     const kept = batch.filter(({ lane }) => ours.has(lane.partition));
     for (const [lane, entries] of byLane(batch)) {
@@ -184,15 +186,19 @@ export class Committer {
     for (const [lane, entries] of lanes) lane.rolledBack(entries, reason);
   }
 
-  /** A batch is atomic: it is in the log when the last row of any of its lanes is. */
+  /** A batch is atomic: it is in the log when its last row is, whatever came after it. */
   async #isInLog(batch: readonly CommitEntry[]): Promise<boolean> {
     const last = batch.at(-1);
     if (last === undefined) return true;
     for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
       try {
-        const heads = await readHeads(this.#options.database, [last.lane.contextId]);
-        const head = heads.get(last.lane.contextId);
-        return head !== undefined && Buffer.compare(head.seal, last.transaction.seal) === 0;
+        const { lane, transaction } = last;
+        const { contextKey, contextId } = lane;
+        const { sequence } = transaction;
+        const range = { from: sequence, to: sequence, limit: 1 };
+        const { database } = this.#options;
+        const [logged] = await readTransactions(database, contextKey, contextId, range);
+        return logged !== undefined && Buffer.compare(logged.seal, transaction.seal) === 0;
       } catch (error) {
         if (!isTransient(error)) throw error;
         await backoff(attempt, this.#stop.signal);

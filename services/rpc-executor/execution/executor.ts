@@ -30,7 +30,7 @@ export interface ExecutorOptions {
   readonly committer: Committer;
   readonly owner: PartitionOwner;
   readonly store: LaneStore;
-  /** State kept in memory over all contexts; idle contexts are dropped above it. */
+  /** Bytes in memory over all contexts; the idle ones used least recently are dropped above it. */
   readonly stateBytesMax: number;
   readonly laneQueueMax: number;
   /** Requests waiting over all contexts; more are refused as overloaded. */
@@ -38,6 +38,8 @@ export interface ExecutorOptions {
   readonly onCreated: (transaction: Transaction) => void;
 }
 
+/** What a lane itself takes beside the state of its context; an estimate. */
+const LANE_BYTES = 16_384;
 const GENESIS: Head = {
   sequence: 0n,
   hash: ZERO_ID as TransactionHash,
@@ -52,6 +54,8 @@ export class Executor {
   readonly #lanes = new Map<ContextId, Promise<Lane>>();
   readonly #open = new Map<ContextId, Lane>();
   #waiting = 0;
+  #stateBytes = 0;
+  #evicting = false;
 
   constructor(options: ExecutorOptions) {
     this.#options = options;
@@ -85,13 +89,13 @@ export class Executor {
 
   /** Drops the lanes of a partition that went to another owner. */
   dropPartition(partition: number): void {
-    for (const lane of [...this.#open.values()]) {
+    for (const lane of this.#open.values()) {
       if (lane.partition === partition) lane.close('stale_epoch');
     }
   }
 
   closeAll(): void {
-    for (const lane of [...this.#open.values()]) lane.close('unavailable');
+    for (const lane of this.#open.values()) lane.close('unavailable');
   }
 
   async #laneOf(contextId: ContextId): Promise<Lane> {
@@ -115,10 +119,14 @@ export class Executor {
 
   async #load(contextId: ContextId): Promise<Lane> {
     const lane = this.#newLane(contextId);
-    await lane.open();
+    try {
+      await lane.open();
+    } catch (error) {
+      lane.close('unavailable');
+      throw error;
+    }
     this.#open.set(contextId, lane);
     lane.lastUsed = this.#options.clock.monotonicMs();
-    this.#evict();
     return lane;
   }
 
@@ -136,6 +144,7 @@ export class Executor {
       store,
       queueMax: laneQueueMax,
       isLeaseValid: () => owner.isValid(partition),
+      onResized: (bytes) => this.#resized(bytes),
       onClosed: (lane) => {
         if (this.#open.get(contextId) === lane) {
           this.#open.delete(contextId);
@@ -146,16 +155,24 @@ export class Executor {
     });
   }
 
+  #resized(bytes: number): void {
+    this.#stateBytes += bytes;
+    if (this.#stateBytes + this.#open.size * LANE_BYTES <= this.#options.stateBytesMax) return;
+    if (this.#evicting) return;
+    this.#evicting = true;
+    setImmediate(() => {
+      this.#evicting = false;
+      this.#evict();
+    });
+  }
+
   /** Closes the least recently used idle lanes while the state in memory is over its budget. */
   #evict(): void {
-    let bytes = 0;
-    for (const lane of this.#open.values()) bytes += lane.stateBytes;
-    if (bytes <= this.#options.stateBytesMax) return;
     const idle = [...this.#open.values()].filter((lane) => lane.isIdle);
     idle.sort((a, b) => a.lastUsed - b.lastUsed);
     for (const lane of idle.slice(0, -1)) {
+      const bytes = this.#stateBytes + this.#open.size * LANE_BYTES;
       if (bytes <= this.#options.stateBytesMax) return;
-      bytes -= lane.stateBytes;
       lane.close('unavailable');
     }
   }

@@ -44,6 +44,7 @@ export class LaneStore {
     }
     lane.contextKey = context.contextKey;
     lane.applicationId = context.applicationId;
+    lane.resize(context.stateBytes);
     await this.sendProgram(context.applicationId, slot);
     slot.send({
       kind: 'open',

@@ -38,6 +38,8 @@ export interface LaneOptions {
   readonly isLeaseValid: () => boolean;
   readonly queueMax: number;
   readonly onClosed: (lane: Lane) => void;
+  /** The state of the context in memory grew, or shrank, by so many bytes. */
+  readonly onResized: (bytes: number) => void;
   readonly onLogs: (contextId: ContextId, logs: readonly string[]) => void;
 }
 
@@ -57,7 +59,6 @@ export class Lane implements CommitLane {
   applicationId: ApplicationId | null = null;
   defaultExecutor: PublicKey | null = null;
   lastUsed = 0;
-  stateBytes = 0;
   #stage: 'loading' | 'ready' | 'recovering' | 'closed' = 'loading';
   readonly #options: LaneOptions;
   readonly #waiting: Job[] = [];
@@ -65,6 +66,7 @@ export class Lane implements CommitLane {
   readonly #sent = new Set<Job>();
   readonly #requests = new RequestIndex<LaneReply>();
   #members: ReadonlySet<string> = new Set();
+  #stateBytes = 0;
   #sinceSnapshot = 0;
   #bytesSinceSnapshot = 0;
   #snapshotting = false;
@@ -80,6 +82,18 @@ export class Lane implements CommitLane {
 
   get isIdle(): boolean {
     return this.#sent.size === 0 && this.#waiting.length === 0;
+  }
+
+  /** Bytes of the context's state in the memory of its worker. */
+  get stateBytes(): number {
+    return this.#stateBytes;
+  }
+
+  resize(stateBytes: number): void {
+    if (this.#stage === 'closed') return;
+    const grown = stateBytes - this.#stateBytes;
+    this.#stateBytes = stateBytes;
+    this.#options.onResized(grown);
   }
 
   isMember(key: PublicKey): boolean {
@@ -155,7 +169,7 @@ export class Lane implements CommitLane {
 
   #ran(job: Job, reply: Extract<FromWorker, { kind: 'ran' }>): void {
     const { outcome, appended } = reply;
-    this.stateBytes = reply.stateBytes;
+    this.resize(reply.stateBytes);
     if (reply.logs.length > 0) this.#options.onLogs(this.contextId, reply.logs);
     if (appended === null) {
       job.stage = 'held';
@@ -220,6 +234,7 @@ export class Lane implements CommitLane {
   /** Ends the lane: what it has not answered is refused with `code`. */
   close(code: 'stale_epoch' | 'context_not_found' | 'unavailable'): void {
     if (this.#stage === 'closed') return;
+    this.resize(0);
     this.#stage = 'closed';
     this.#options.slot.send({ kind: 'close', contextId: this.contextId });
     this.#options.slot.offLost(this.#onWorkerLost);
@@ -277,7 +292,7 @@ export class Lane implements CommitLane {
 
   /** After a conflict the log may already hold what a waiting job asks for. */
   async #answerFromLog(): Promise<void> {
-    for (const job of [...this.#waiting]) {
+    for (const job of this.#waiting.slice()) {
       if (job.request.requestId === null) continue;
       const logged = await this.#options.store.findRequest(this, job.request.requestId);
       if (logged === null) continue;
@@ -316,7 +331,7 @@ export class Lane implements CommitLane {
   #maybeSnapshot(): void {
     const isDue =
       this.#sinceSnapshot >= this.#options.store.snapshotEvery &&
-      this.#bytesSinceSnapshot * 2 >= this.stateBytes;
+      this.#bytesSinceSnapshot * 2 >= this.#stateBytes;
     if (!isDue || this.#snapshotting || this.#stage !== 'ready') return;
     this.#snapshotting = true;
     this.#sinceSnapshot = 0;

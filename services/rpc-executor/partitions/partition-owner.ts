@@ -91,10 +91,12 @@ export class PartitionOwner {
           epoch,
         ]),
       );
+      const lost: number[] = [];
       for (const [partition, lease] of this.#leases) {
         if (renewed.get(partition) === lease.epoch) lease.validUntilMs = validUntilMs;
-        else this.#lose(partition);
+        else lost.push(partition);
       }
+      this.#lose(lost);
     }
     if (this.#stopped) return;
     const validUntilMs = clock.monotonicMs() + validMs;
@@ -108,9 +110,12 @@ export class PartitionOwner {
     }
   }
 
-  #lose(partition: number): void {
-    this.#leases.delete(partition);
-    this.#options.log.warn({ partition }, 'partition lost');
-    this.#options.onLost(partition);
+  #lose(partitions: readonly number[]): void {
+    if (partitions.length === 0) return;
+    this.#options.log.warn({ partitions }, 'partitions lost to another executor');
+    for (const partition of partitions) {
+      this.#leases.delete(partition);
+      this.#options.onLost(partition);
+    }
   }
 }

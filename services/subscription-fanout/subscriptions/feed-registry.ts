@@ -1,7 +1,8 @@
 import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
-import { decodeBeacon, decodeNotice } from '#shared/protocol/log-notice.ts';
+import { partitionOf } from '#shared/protocol/internal-messages.ts';
+import { decodeBeacon, decodeNotice, type LogPosition } from '#shared/protocol/log-notice.ts';
 import type { ContextFeed } from '../delivery/context-feed.ts';
 
 export interface FeedRegistryOptions {
@@ -30,11 +31,8 @@ export class FeedRegistry {
   /** Begins to compare head beacons with the feeds. */
   start(): void {
     const { bus } = this.#options;
-    this.#beacons = bus.subscribe(subjects.everyBeacon, (payload) =>
-      this.#guard(() => {
-        for (const head of decodeBeacon(payload))
-          this.#feeds.get(head.contextId)?.feed.accept(head);
-      }),
+    this.#beacons = bus.subscribe(subjects.everyBeacon, (payload, subject) =>
+      this.#guard(() => this.#compare(decodeBeacon(payload), subjects.partitionOfBeacon(subject))),
     );
     // Whatever was published meanwhile is gone; the log tells.
     bus.onReconnect(() => {
@@ -77,6 +75,15 @@ export class FeedRegistry {
       feed.close();
     }
     this.#feeds.clear();
+  }
+
+  /** An empty beacon announces a new owner: what the one before did not announce is in the log. */
+  #compare(heads: readonly LogPosition[], partition: number): void {
+    for (const head of heads) this.#feeds.get(head.contextId)?.feed.accept(head);
+    if (heads.length > 0) return;
+    for (const [contextId, { feed }] of this.#feeds) {
+      if (partitionOf(contextId) === partition) void feed.catchUp();
+    }
   }
 
   #guard(action: () => void): void {

@@ -84,6 +84,7 @@ function statements(): string[] {
            FOR VALUES WITH (MODULUS ${LOG_PARTITIONS}, REMAINDER ${remainder})`,
     ),
     `CREATE UNIQUE INDEX transactions_request ON transactions (context, request_id)`,
+    ...logGuards(),
     `CREATE TABLE snapshots (
        context int8 NOT NULL,
        sequence int8 NOT NULL,
@@ -91,6 +92,13 @@ function statements(): string[] {
        state_hash bytea NOT NULL,
        state bytea NOT NULL,
        PRIMARY KEY (context, sequence))`,
+    ...comments(),
+  ];
+}
+
+/** The log refuses every change to what it holds, also by its owner. */
+function logGuards(): string[] {
+  return [
     `CREATE FUNCTION refuse_log_change() RETURNS trigger LANGUAGE plpgsql AS $$
        BEGIN
          RAISE EXCEPTION 'transactions is append-only: % is refused', TG_OP;
@@ -103,7 +111,6 @@ function statements(): string[] {
         `CREATE TRIGGER no_truncate BEFORE TRUNCATE ON transactions${suffix}
            FOR EACH STATEMENT EXECUTE FUNCTION refuse_log_change()`,
     ),
-    ...comments(),
   ];
 }
 
