@@ -364,7 +364,7 @@ describe('blobs', () => {
         method: 'PUT',
         body: Readable.from(Array.from({ length: 100 }, () => Buffer.alloc(65_536))),
         duplex: 'half',
-      } as RequestInit)
+      })
       .then(
         ({ status }) => status,
         () => 413,

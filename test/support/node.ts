@@ -3,9 +3,9 @@ import { type NodeConfig, startNode } from '../../services/standalone/compose.ts
 import { Client } from './client.ts';
 import { createTestDatabase, type TestDatabase, testNatsUrl } from './infra.ts';
 
-export const ADMIN_TOKEN = 'test-token';
+const ADMIN_TOKEN = 'test-token';
 
-/** A whole node in this process, on a database of its own. */
+/** A whole node in this process, on a database of its own or on that of another node. */
 export interface TestNode extends AsyncDisposable {
   readonly client: Client;
   readonly url: string;
@@ -18,7 +18,8 @@ export interface TestNode extends AsyncDisposable {
 export async function startTestNode(
   options: Partial<NodeConfig> & { readonly database?: TestDatabase } = {},
 ): Promise<TestNode> {
-  const { database = await createTestDatabase(), ...config } = options;
+  const { database: given, ...config } = options;
+  const database = given ?? (await createTestDatabase());
   const node = await startNode({
     databaseUrl: database.serviceUrl,
     natsUrl: testNatsUrl(),
@@ -44,7 +45,7 @@ export async function startTestNode(
     stop,
     [Symbol.asyncDispose]: async () => {
       await stop();
-      await database[Symbol.asyncDispose]();
+      if (given === undefined) await database[Symbol.asyncDispose]();
     },
   };
 }
