@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import { connectNats } from '#shared/bus/nats-bus.ts';
 import type { HttpDoor, Service, ServiceDeps } from '#shared/service/service.ts';
+import { listen } from '#shared/service/listen.ts';
 import { startInternalServer } from '#shared/service/internal-server.ts';
 import { openDatabase } from '#shared/store/database.ts';
 import { createMetrics } from '#shared/telemetry/metrics.ts';
@@ -82,7 +82,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       adminConfigSchema.parse({ secretKey: config.secretKey, ...config.admin }),
     ),
   ];
-  const servers: Server[] = [];
+  const doors = services.flatMap(({ door }) => (door === undefined ? [] : [door]));
+  const servers = [createDoorServer(doors), createDoorServer(doors)] as const;
   stack.defer(() => cutConnections(servers));
   for (const service of services) {
     stack.use(service);
@@ -95,7 +96,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     metrics,
   });
   stack.use(internal);
-  const port = await listen(servers, services, config.port);
+  const port = await listenOnLoopback(servers, config.port);
   stack.defer(() => stopAccepting(servers));
   const running = stack.move();
   return {
@@ -105,26 +106,24 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   };
 }
 
-/** One HTTP server on IPv4 loopback and one on IPv6, routing by path prefix. */
-async function listen(
-  servers: Server[],
-  services: readonly Service[],
+/** One server on the IPv4 loopback and one on the IPv6 one, on the same port. */
+async function listenOnLoopback(
+  [first, second]: readonly [Server, Server],
   port: number,
 ): Promise<number> {
-  const doors = services.flatMap(({ door }) => (door === undefined ? [] : [door]));
-  const first = await listenOn('127.0.0.1', port, doors);
-  servers.push(first);
-  const bound = (first.address() as AddressInfo).port;
-  // A machine without IPv6 has no ::1 to listen on.
-  const second = await listenOn('::1', bound, doors).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT') return null;
-    throw error;
-  });
-  if (second !== null) servers.push(second);
+  const bound = await listen(first, '127.0.0.1', port);
+  try {
+    await listen(second, '::1', bound);
+  } catch (error) {
+    // A machine without IPv6 has no ::1 to listen on.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT') throw error;
+  }
   return bound;
 }
 
-function listenOn(host: string, port: number, doors: readonly HttpDoor[]): Promise<Server> {
+/** Routes by path prefix. */
+function createDoorServer(doors: readonly HttpDoor[]): Server {
   const server = createServer((request, response) => {
     const door = doorOf(doors, request);
     if (door !== undefined) door.handle(request, response);
@@ -135,10 +134,7 @@ function listenOn(host: string, port: number, doors: readonly HttpDoor[]): Promi
     if (door?.upgrade !== undefined) door.upgrade(request, socket, head);
     else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
   });
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port, backlog: 1_024 }, () => resolve(server));
-  });
+  return server;
 }
 
 function doorOf(doors: readonly HttpDoor[], request: IncomingMessage): HttpDoor | undefined {

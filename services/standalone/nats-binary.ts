@@ -14,19 +14,30 @@ const DOWNLOAD_MS = 60_000;
 const APT_MS = 120_000;
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin'];
 
+export interface NatsBinaryOptions {
+  /** Where a fetched one is cached. */
+  readonly home: string;
+  readonly log: Logger;
+  /** Folders to look in; PATH and the usual ones unless told. */
+  readonly searchPath?: readonly string[];
+  /** Where to fetch it, in order. */
+  readonly sources?: readonly (keyof typeof SOURCES)[];
+  readonly releasesUrl?: string;
+}
+
+const SOURCES = { debian: fromDebian, release: fromRelease };
+
 /**
  * Finds a `nats-server` of version 2.9 or newer: on PATH, cached in `home`, from Debian's package
  * unpacked without touching the system, or from the release archive verified by SHA-256; the last
  * two are cached. Throws one message that says what to do when none can be had.
  */
-export async function findNatsServer(
-  home: string,
-  log: Logger,
-  releasesUrl = RELEASES_URL,
-): Promise<string> {
+export async function findNatsServer(options: NatsBinaryOptions): Promise<string> {
+  const { home, log, releasesUrl = RELEASES_URL } = options;
   await mkdir(home, { recursive: true });
   const cached = join(home, 'nats-server');
-  const folders = [...(process.env['PATH'] ?? '').split(':').filter(Boolean), ...SYSTEM_FOLDERS];
+  const path = (process.env['PATH'] ?? '').split(':').filter(Boolean);
+  const folders = options.searchPath ?? [...path, ...SYSTEM_FOLDERS];
   const reasons: string[] = [];
   for (const candidate of [...folders.map((folder) => join(folder, 'nats-server')), cached]) {
     const version = await versionOf(candidate);
@@ -34,10 +45,10 @@ export async function findNatsServer(
     if (isRecent(version)) return candidate;
     reasons.push(`${candidate} is version ${version}, older than 2.9`);
   }
-  for (const source of [fromDebian, fromRelease]) {
+  for (const name of options.sources ?? ['debian', 'release']) {
     const folder = await mkdtemp(join(tmpdir(), 'cairn-nats-'));
     try {
-      await install(await source(folder, releasesUrl), cached);
+      await install(await SOURCES[name](folder, releasesUrl), cached);
       log.info({ path: cached }, 'nats-server fetched');
       return cached;
     } catch (error) {

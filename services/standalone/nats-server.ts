@@ -25,7 +25,7 @@ const PAYLOAD_BYTES_MAX = 8 * 1_048_576;
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   const { directory, password, log } = options;
   const home = join(directory, 'nats');
-  const binary = await findNatsServer(home, log);
+  const binary = await findNatsServer({ home, log });
   const configFile = join(home, 'nats.conf');
   const pidFile = join(home, 'nats.pid');
   const leftover = Number(await readFile(pidFile, 'utf8').catch(() => ''));

@@ -1,4 +1,4 @@
-import type { ContextId, PublicKey, TransactionHash } from './ids.ts';
+import { type ContextId, type PublicKey, type TransactionHash, ZERO_ID } from './ids.ts';
 
 /**
  * What a transaction is for.
@@ -69,3 +69,10 @@ export interface Head {
   readonly hash: TransactionHash;
   readonly seal: Uint8Array;
 }
+
+/** The head before a context's first transaction. */
+export const GENESIS: Head = {
+  sequence: 0n,
+  hash: ZERO_ID as TransactionHash,
+  seal: new Uint8Array(32),
+};

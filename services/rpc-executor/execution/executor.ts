@@ -1,8 +1,7 @@
 import type { Logger } from 'pino';
 import { AppError } from '#shared/domain/app-error.ts';
-import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
-import { ZERO_ID } from '#shared/domain/ids.ts';
-import type { Head, Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
+import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
+import { GENESIS, type Transaction, type TransactionRequest } from '#shared/domain/transaction.ts';
 import {
   type ExecuteReply,
   type ExecuteRequest,
@@ -40,11 +39,6 @@ export interface ExecutorOptions {
 
 /** What a lane itself takes beside the state of its context; an estimate. */
 const LANE_BYTES = 16_384;
-const GENESIS: Head = {
-  sequence: 0n,
-  hash: ZERO_ID as TransactionHash,
-  seal: new Uint8Array(32),
-};
 const MODES = { query: 'query', mutate: 'append', execute: 'append-if-changed' } as const;
 
 /** Brings each request to the lane of its context; opens and evicts lanes. */

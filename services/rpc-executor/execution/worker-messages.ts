@@ -1,5 +1,6 @@
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
-import type { Head, Outcome, TransactionRequest } from '#shared/domain/transaction.ts';
+import type { Head, Outcome, StateChange, TransactionRequest } from '#shared/domain/transaction.ts';
+import type { Appended } from '#shared/runtime/context-state.ts';
 
 /** A key of 32 bytes as latin1 text, and its value. */
 export type StateEntry = readonly [key: string, value: Uint8Array];
@@ -20,7 +21,11 @@ export type ToWorker =
       readonly contextId: ContextId;
       readonly entries: readonly StateEntry[];
     }
-  | { readonly kind: 'apply'; readonly contextId: ContextId; readonly changes: readonly Change[] }
+  | {
+      readonly kind: 'apply';
+      readonly contextId: ContextId;
+      readonly changes: readonly StateChange[];
+    }
   | { readonly kind: 'close'; readonly contextId: ContextId }
   | { readonly kind: 'snapshot'; readonly runId: number; readonly contextId: ContextId }
   | {
@@ -30,11 +35,6 @@ export type ToWorker =
       readonly request: TransactionRequest;
       readonly mode: RunMode;
     };
-
-export interface Change {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array | null;
-}
 
 /**
  * - `query` may not write and leaves no transaction.
@@ -62,10 +62,6 @@ export type FromWorker =
       readonly entries: readonly StateEntry[];
     }
   | { readonly kind: 'fault'; readonly runId: number; readonly message: string };
-
-export interface Appended extends Head {
-  readonly priorHash: Head['hash'];
-}
 
 /** Slots of the shared array in which a worker tells what it runs: for the wall-clock watchdog. */
 export const WATCH_RUN_ID = 0;

@@ -1,0 +1,70 @@
+import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
+import { GENESIS, type Transaction } from '#shared/domain/transaction.ts';
+import { ContextState } from '#shared/runtime/context-state.ts';
+import type { Program } from '#shared/runtime/runtime.ts';
+import { findContext, readTransactions } from '#shared/store/transaction-log.ts';
+import type { Database } from '#shared/store/database.ts';
+
+const PAGE_ROWS = 500;
+
+/** Running a logged transaction again gave something else than the log says. */
+export class DivergenceError extends Error {
+  override readonly name = 'DivergenceError';
+  readonly contextId: ContextId;
+  readonly sequence: bigint;
+
+  constructor(contextId: ContextId, sequence: bigint, what: string) {
+    super(`context ${contextId} diverges at sequence ${sequence}: ${what}`);
+    this.contextId = contextId;
+    this.sequence = sequence;
+  }
+}
+
+/**
+ * Verified state: runs a context's log again from zero and compares every seal, which covers
+ * inputs, outcome, diff and chain. Throws DivergenceError at the first that differs.
+ */
+export async function verifyLog(
+  database: Database,
+  contextId: ContextId,
+  programOf: (applicationId: ApplicationId) => Promise<Program>,
+): Promise<ContextState> {
+  const context = await findContext(database, contextId);
+  if (context === null) throw new Error(`no such context: ${contextId}`);
+  const program = await programOf(context.applicationId);
+  const state = new ContextState({ contextId, program, head: GENESIS, rootHash: null });
+  while (state.head.sequence < context.head.sequence) {
+    const page = await readTransactions(database, context.contextKey, contextId, {
+      from: state.head.sequence + 1n,
+      to: context.head.sequence,
+      limit: PAGE_ROWS,
+    });
+    if (page.length === 0) {
+      throw new DivergenceError(contextId, state.head.sequence + 1n, 'the log has a gap');
+    }
+    for (const transaction of page) replay(state, transaction);
+  }
+  if (Buffer.compare(state.head.seal, context.head.seal) !== 0) {
+    throw new DivergenceError(contextId, context.head.sequence, 'the head is not the last seal');
+  }
+  return state;
+}
+
+function replay(state: ContextState, logged: Transaction): void {
+  const { contextId, sequence } = logged;
+  if (sequence !== state.head.sequence + 1n) {
+    throw new DivergenceError(contextId, state.head.sequence + 1n, 'the log has a gap');
+  }
+  const { outcome } = state.run(logged, false);
+  const { hash, seal } = state.append(logged, outcome);
+  if (hash !== logged.hash) throw new DivergenceError(contextId, sequence, 'another hash');
+  if (Buffer.compare(seal, logged.seal) === 0) return;
+  const differing = (['status', 'error', 'fuelUsed'] as const).filter(
+    (field) => outcome[field] !== logged[field],
+  );
+  throw new DivergenceError(
+    contextId,
+    sequence,
+    `another seal (${differing.join(', ') || 'output, events or diff'})`,
+  );
+}

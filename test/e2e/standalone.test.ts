@@ -1,0 +1,135 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { createTestDatabase, testNatsUrl } from '../support/infra.ts';
+import { isAlive, NodeProcess, readEmbeddedServers } from '../support/node-process.ts';
+import { WsClient } from '../support/ws-client.ts';
+
+let data: string;
+beforeAll(async () => {
+  data = await mkdtemp(join(tmpdir(), 'cairn-standalone-'));
+});
+afterAll(() => rm(data, { recursive: true, force: true }));
+
+test('a first start shows two contexts, one of them moving, and its curl lines work', async () => {
+  await using node = await NodeProcess.start({ data });
+  const { client } = node;
+
+  const { contexts } = await client.admin<{ contexts: { id: string }[] }>('/admin-api/contexts');
+  expect(contexts).toHaveLength(2);
+  const curls = node.stdout.matchAll(/-d '(.+?)' (\S+)/g);
+  const outputs: unknown[] = [];
+  for (const [, body = '', url = ''] of curls) {
+    const response = await client.post(url, body);
+    outputs.push(((await response.json()) as { result: { output: unknown } }).result.output);
+  }
+  expect(outputs).toEqual([null, 'hello']);
+
+  await using subscriber = await WsClient.connect(node.url, client.token);
+  await subscriber.subscribe(contexts.map(({ id }) => id));
+  await eventually(() => subscriber.events('TransactionExecuted').length >= 2);
+});
+
+test('a second start on the same directory is refused, and the first lives on', async () => {
+  await using node = await NodeProcess.start({ data });
+
+  const second = await NodeProcess.run({ data });
+
+  expect(second.code).toBe(1);
+  expect(second.stderr).toBe(
+    `cairn: another Cairn node (process ${node.pid}) is using ${data}: ` +
+      'stop it, or choose another directory with --data\n',
+  );
+  expect((await fetch(`${node.internalUrl}/readyz`)).status).toBe(200);
+});
+
+test('Ctrl-C leaves no process and no port, and the next start finds all data', async () => {
+  const first = await NodeProcess.start({ data });
+  const contextId = await first.client.open('kv-store');
+  await first.client.mutate(contextId, 'set', { key: 'a', value: 'b' });
+  const { postgresPid, natsPid } = await readEmbeddedServers(data);
+  expect([postgresPid, natsPid].map(isAlive)).toEqual([true, true]);
+
+  expect(await first.end('SIGINT')).toBe(0);
+
+  expect([postgresPid, natsPid].map(isAlive)).toEqual([false, false]);
+  expect(await canConnect(first.url)).toBe(false);
+  expect(first.stderr).toBe('');
+
+  await using second = await NodeProcess.start({ data });
+  const { result } = await second.client.query(contextId, 'get', { key: 'a' });
+  expect(result?.output).toBe('b');
+  expect(second.client.token).toBe(first.client.token);
+});
+
+test('a server of the node that crashes is reported and started again', async () => {
+  await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
+  const { client } = node;
+  const contextId = await client.open('kv-store');
+  const { postgresPid, natsPid } = await readEmbeddedServers(data);
+
+  process.kill(postgresPid, 'SIGKILL');
+  await eventually(async () => {
+    const { result } = await client.mutate(contextId, 'set', { key: 'a', value: 'after' });
+    return result;
+  });
+  process.kill(natsPid, 'SIGKILL');
+  await eventually(() => node.stderr.includes('nats-server is running again'));
+  await eventually(async () => (await client.query(contextId, 'get', { key: 'a' })).result?.output);
+
+  expect(node.stderr).toContain('postgres ended by');
+  expect(node.stderr).toContain('postgres is running again');
+  expect(node.stderr).toContain('nats-server ended by SIGKILL, starting it again');
+});
+
+test('with servers given, nothing is embedded', async () => {
+  const empty = await mkdtemp(join(tmpdir(), 'cairn-given-'));
+  await using database = await createTestDatabase();
+  try {
+    await using node = await NodeProcess.start({
+      data: empty,
+      env: { DATABASE_URL: database.ownerUrl, NATS_URL: testNatsUrl() },
+    });
+
+    const contextId = await node.client.open('kv-store');
+    expect((await node.client.mutate(contextId, 'set', { key: 'a', value: 'b' })).result).toEqual({
+      output: null,
+      sequence: '2',
+      hash: expect.any(String) as string,
+    });
+    await expect(readFile(join(empty, 'postgres/PG_VERSION'))).rejects.toThrow('ENOENT');
+    await expect(readFile(join(empty, 'nats/nats.conf'))).rejects.toThrow('ENOENT');
+  } finally {
+    await rm(empty, { recursive: true, force: true });
+  }
+});
+
+test('a port that is taken is named, and what was started is stopped', async () => {
+  await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
+  const port = Number(new URL(node.url).port);
+  const other = await mkdtemp(join(tmpdir(), 'cairn-port-'));
+  await using database = await createTestDatabase();
+
+  const env = { DATABASE_URL: database.ownerUrl, NATS_URL: testNatsUrl() };
+  const { code, stderr } = await NodeProcess.run({ data: other, port, env });
+
+  expect(code).toBe(1);
+  expect(stderr).toBe(
+    `cairn: port ${port} on 127.0.0.1 is taken: stop the program that uses it, or choose another one\n`,
+  );
+  await rm(other, { recursive: true, force: true });
+});
+
+function canConnect(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
