@@ -45,6 +45,8 @@ interface Account {
 
 const ACCOUNT_NAME = 'cairn-postgres';
 const SUPERUSER = 'postgres';
+/** Above every process id that a system gives. */
+const NO_PROCESS = 2_147_483_646;
 const SETTINGS = [
   'listen_addresses=127.0.0.1',
   'unix_socket_directories=',
@@ -208,10 +210,15 @@ async function findAccount(): Promise<Account> {
 }
 
 async function stopOrphan(cluster: string): Promise<void> {
-  const file = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => null);
-  const pid = Number(file?.split('\n', 1)[0]);
+  const path = join(cluster, 'postmaster.pid');
+  const [first, ...rest] = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+  const pid = Number(first);
   if (!Number.isInteger(pid) || pid <= 1) return;
   await stopLeftover(pid, new RegExp(`postgres -D ${RegExp.escape(cluster)} `), 'SIGINT');
+  if (!(await exists(path))) return;
+  // It was killed. Postgres sees that by itself, unless a zombie or an unrelated process has its
+  // id. The other lines stay: by them Postgres refuses to start beside backends that still run.
+  await writeFile(path, [NO_PROCESS, ...rest].join('\n'));
 }
 
 /** Needed when an earlier start ran as somebody else; it looks only as deep as that shows. */

@@ -20,12 +20,13 @@ export async function stopLeftover(
 ): Promise<void> {
   if (!commandLine.test(await commandLineOf(pid))) return;
   process.kill(pid, signal);
-  for (let waitedMs = 0; isAlive(pid); waitedMs += POLL_MS) {
+  for (let waitedMs = 0; commandLine.test(await commandLineOf(pid)); waitedMs += POLL_MS) {
     if (waitedMs >= STOP_MS) process.kill(pid, 'SIGKILL');
     await setTimeout(POLL_MS);
   }
 }
 
+/** Empty for a process that has ended, also while it is a zombie. */
 async function commandLineOf(pid: number): Promise<string> {
   if (process.platform === 'linux') {
     const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
@@ -35,15 +36,6 @@ async function commandLineOf(pid: number): Promise<string> {
     stdout: '',
   }));
   return stdout;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** A port of the IPv4 loopback that nobody listens on now. */

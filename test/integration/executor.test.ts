@@ -100,7 +100,7 @@ describe('replies and commits', () => {
     await Promise.all(writing);
 
     for (const contextId of contexts) {
-      const log = await readLog(node.database, contextId);
+      const log = await readLog(node.database.serviceUrl, contextId);
       expect(log.map(({ sequence }) => Number(sequence))).toEqual(log.map((_, i) => i + 1));
       const ids = log.flatMap(({ requestId }) => requestId ?? []);
       expect(new Set(ids).size).toBe(ids.length);
@@ -181,7 +181,7 @@ describe('leases', () => {
     const answers = await Promise.all(writes);
 
     for (const { error } of answers) expect(error).toBeUndefined();
-    const log = await readLog(node.database, contextId);
+    const log = await readLog(node.database.serviceUrl, contextId);
     expect(log).toHaveLength(32);
   });
 });
@@ -251,7 +251,7 @@ describe('request ids', () => {
     );
 
     for (const answer of after) expect(answer).toEqual(before);
-    expect(await readLog(first.database, contextId)).toHaveLength(2);
+    expect(await readLog(first.database.serviceUrl, contextId)).toHaveLength(2);
   });
 });
 
@@ -272,7 +272,7 @@ describe('overload', () => {
         data: { retryable: true, reason: 'the context has too many requests waiting' },
       });
     }
-    expect(await readLog(node.database, contextId)).toHaveLength(41 - refused.length);
+    expect(await readLog(node.database.serviceUrl, contextId)).toHaveLength(41 - refused.length);
   });
 });
 
@@ -292,7 +292,7 @@ describe('a worker that is killed', () => {
       expect(answer.error).toMatchObject({ data: { reason: 'execution took longer than 300 ms' } });
     }
     for (const answer of await Promise.all(writes)) expect(answer.error).toBeUndefined();
-    expect(await readLog(node.database, odd)).toHaveLength(1);
+    expect(await readLog(node.database.serviceUrl, odd)).toHaveLength(1);
   });
 
   test('an init that never ends is reported and leaves no context', async () => {

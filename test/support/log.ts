@@ -9,14 +9,13 @@ import { sealTransaction } from '#shared/store/seal.ts';
 import { appendBatch, findContext, readTransactions } from '#shared/store/transaction-log.ts';
 import type { TestDatabase } from './infra.ts';
 
-/** Opens the database as the services do. */
-export function openTestDatabase({ serviceUrl }: TestDatabase): Database {
-  return openDatabase({ url: serviceUrl, poolMax: 2, onError: () => undefined });
+export function openTestDatabase(url: string): Database {
+  return openDatabase({ url, poolMax: 2, onError: () => undefined });
 }
 
-/** The whole log of a context. */
-export async function readLog(database: TestDatabase, contextId: string): Promise<Transaction[]> {
-  await using opened = openTestDatabase(database);
+/** The whole log of a context in the database at `url`. */
+export async function readLog(url: string, contextId: string): Promise<Transaction[]> {
+  await using opened = openTestDatabase(url);
   const id = parseContextId(contextId);
   const context = await findContext(opened, id);
   if (context === null) return [];
@@ -36,7 +35,7 @@ export async function appendBehindTheOwner(
   database: TestDatabase,
   contextId: string,
 ): Promise<void> {
-  await using opened = openTestDatabase(database);
+  await using opened = openTestDatabase(database.serviceUrl);
   const id = parseContextId(contextId);
   const context = await findContext(opened, id);
   if (context === null) throw new Error('no such context');
