@@ -8,7 +8,7 @@ import type { Database } from '#shared/store/database.ts';
 const PAGE_ROWS = 500;
 
 /** Running a logged transaction again gave something else than the log says. */
-export class DivergenceError extends Error {
+class DivergenceError extends Error {
   override readonly name = 'DivergenceError';
   readonly contextId: ContextId;
   readonly sequence: bigint;
@@ -22,7 +22,7 @@ export class DivergenceError extends Error {
 
 /**
  * Verified state: runs a context's log again from zero and compares every seal, which covers
- * inputs, outcome, diff and chain. Throws DivergenceError at the first that differs.
+ * inputs, outcome, diff and chain. Throws an error that names the first that differs.
  */
 export async function verifyLog(
   database: Database,
