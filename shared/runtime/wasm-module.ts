@@ -1,5 +1,6 @@
-import { AppError } from '#shared/domain/app-error.ts';
 import { limits } from './limits.ts';
+import { leavesTraces, skipConstantExpression } from './wasm-code.ts';
+import { invalid, leb, Reader } from './wasm-reader.ts';
 
 /** A function type, as text: `iii:l` takes three i32 and gives an i64. */
 type Signature = string;
@@ -13,14 +14,29 @@ export interface ParsedModule {
   }[];
   /** Type of each exported function. */
   readonly exports: ReadonlyMap<string, Signature>;
-  /** The module with its memory clamped to the limit. */
+  /** The module with its memory clamped to the limit, and `globals` exported. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * Names under which all mutable globals are exported; null when an instance cannot be brought
+   * back to its first state from outside.
+   */
+  readonly globals: readonly string[] | null;
 }
 
 const HEADER = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
-const SECTION = { type: 1, import: 2, function: 3, memory: 5, export: 7, start: 8 } as const;
+const SECTION = {
+  type: 1,
+  import: 2,
+  function: 3,
+  memory: 5,
+  global: 6,
+  export: 7,
+  start: 8,
+  code: 10,
+} as const;
 const EXTERNAL = { function: 0, table: 1, memory: 2, global: 3 } as const;
 const HAS_MAXIMUM = 1;
+const MUTABLE = 1;
 const VALUE_TYPES: Readonly<Record<number, string>> = {
   0x7f: 'i',
   0x7e: 'l',
@@ -57,13 +73,31 @@ export function parseModule(source: Uint8Array): ParsedModule {
   const exports = readExports(payloadOf(SECTION.export), [...signatures, ...declared]);
   const memory = payloadOf(SECTION.memory);
   if (memory === undefined) throw invalid('the module has no memory of its own');
+  const code = payloadOf(SECTION.code);
+  const mutable = readMutableGlobals(payloadOf(SECTION.global));
+  const isResettable =
+    mutable !== null &&
+    new Reader(memory).u32() === 1 &&
+    (code === undefined || !leavesTraces(code));
+  const globals = isResettable
+    ? new Map(mutable.map((index) => [unusedName(exports, `global ${index}`), index]))
+    : null;
   const bytes = Buffer.concat([
     HEADER,
-    ...sections.map(({ id, payload }) =>
-      id === SECTION.memory ? section(id, clampMemory(payload)) : section(id, payload),
-    ),
+    ...sections.map(({ id, payload }) => {
+      if (id === SECTION.memory) return section(id, clampMemory(payload));
+      if (id === SECTION.export && globals !== null) {
+        return section(id, exportGlobals(payload, globals));
+      }
+      return section(id, payload);
+    }),
   ]);
-  return { imports, exports, bytes: new Uint8Array(bytes) };
+  return {
+    imports,
+    exports,
+    bytes: new Uint8Array(bytes),
+    globals: globals === null ? null : [...globals.keys()],
+  };
 }
 
 function* readSections(bytes: Uint8Array): Generator<{ id: number; payload: Uint8Array }> {
@@ -123,6 +157,37 @@ function readExports(payload: Uint8Array | undefined, functions: readonly Signat
   return exports;
 }
 
+/** Indices of the mutable globals; null when one has a type that JavaScript cannot restore. */
+function readMutableGlobals(payload: Uint8Array | undefined): number[] | null {
+  if (payload === undefined) return [];
+  const reader = new Reader(payload);
+  const mutable: number[] = [];
+  for (let left = reader.u32(), index = 0; left > 0; left -= 1, index += 1) {
+    const type = VALUE_TYPES[reader.u8()];
+    const isMutable = reader.u8() === MUTABLE;
+    if (type === undefined || !skipConstantExpression(reader)) return null;
+    if (isMutable && !/[ilfd]/.test(type)) return null;
+    if (isMutable) mutable.push(index);
+  }
+  return mutable;
+}
+
+function exportGlobals(payload: Uint8Array, globals: ReadonlyMap<string, number>): Uint8Array {
+  const reader = new Reader(payload);
+  const count = reader.u32();
+  const added = [...globals].map(([name, index]) => {
+    const text = Buffer.from(name);
+    return Uint8Array.from([...leb(text.length), ...text, EXTERNAL.global, ...leb(index)]);
+  });
+  const counted = Uint8Array.from(leb(count + added.length));
+  return Buffer.concat([counted, payload.subarray(reader.at), ...added]);
+}
+
+/** A name that no export has. */
+function unusedName(exports: ReadonlyMap<string, unknown>, name: string): string {
+  return exports.has(name) ? unusedName(exports, `${name}'`) : name;
+}
+
 /** Gives every memory a maximum of at most the limit, so that `memory.grow` fails there. */
 function clampMemory(payload: Uint8Array): Uint8Array {
   const reader = new Reader(payload);
@@ -144,66 +209,4 @@ function clampMemory(payload: Uint8Array): Uint8Array {
 
 function section(id: number, payload: Uint8Array): Uint8Array {
   return Buffer.concat([Uint8Array.from([id, ...leb(payload.length)]), payload]);
-}
-
-/** Unsigned LEB128 (section 5.2.2). */
-function leb(value: number): number[] {
-  const bytes: number[] = [];
-  let left = value;
-  do {
-    const more = left > 0x7f;
-    bytes.push((left & 0x7f) | (more ? 0x80 : 0));
-    left = Math.floor(left / 128);
-  } while (left > 0);
-  return bytes;
-}
-
-class Reader {
-  readonly #bytes: Uint8Array;
-  #at: number;
-
-  constructor(bytes: Uint8Array, at = 0) {
-    this.#bytes = bytes;
-    this.#at = at;
-  }
-
-  get isDone(): boolean {
-    return this.#at >= this.#bytes.length;
-  }
-
-  u8(): number {
-    const byte = this.#bytes[this.#at];
-    if (byte === undefined) throw invalid('the module is truncated');
-    this.#at += 1;
-    return byte;
-  }
-
-  u32(): number {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = this.u8();
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-    }
-  }
-
-  take(length: number): Uint8Array {
-    if (this.#at + length > this.#bytes.length) throw invalid('the module is truncated');
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
-  }
-
-  text(): string {
-    return Buffer.from(this.take(this.u32())).toString();
-  }
-
-  list<T>(read: () => T): T[] {
-    const items: T[] = [];
-    for (let left = this.u32(); left > 0; left -= 1) items.push(read());
-    return items;
-  }
-}
-
-function invalid(reason: string): AppError {
-  return new AppError('invalid_request', `the application cannot be installed: ${reason}`);
 }

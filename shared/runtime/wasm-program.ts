@@ -10,21 +10,23 @@ import {
   isUnsupported,
   unsupported,
 } from './host-functions.ts';
-import type { ExecutionInput, ExecutionResult, Program } from './runtime.ts';
+import { InstancePool } from './instance-pool.ts';
+import type { ExecutionResult, Program } from './runtime.ts';
 import { trapText } from './trap-text.ts';
 import { type ParsedModule, parseModule } from './wasm-module.ts';
 
 const ENTRY_POINT = ':';
 
 /**
- * Validates and compiles a WebAssembly application of either guest ABI; each execution gets a
- * fresh instance. Throws AppError `invalid_request` that says why it cannot be installed.
+ * Validates and compiles a WebAssembly application of either guest ABI; each execution
+ * gets an instance as good as fresh. Throws AppError `invalid_request` that says why it cannot be installed.
  */
 export function compileWasmProgram(applicationId: ApplicationId, bytes: Uint8Array): Program {
   const parsed = parseModule(bytes);
   const current: CurrentCall = { call: null };
   const imports = link(parsed, current);
   const module = new WebAssembly.Module(parsed.bytes);
+  const instances = new InstancePool(module, imports, parsed.globals);
   return {
     applicationId,
     hasInit: parsed.exports.get('init') === ENTRY_POINT,
@@ -34,7 +36,7 @@ export function compileWasmProgram(applicationId: ApplicationId, bytes: Uint8Arr
       const call = new GuestCall(input);
       current.call = call;
       try {
-        return run({ module, imports, call, input });
+        return run(instances, call, input.request.method);
       } finally {
         current.call = null;
       }
@@ -42,17 +44,12 @@ export function compileWasmProgram(applicationId: ApplicationId, bytes: Uint8Arr
   };
 }
 
-function run(execution: {
-  readonly module: WebAssembly.Module;
-  readonly imports: WebAssembly.Imports;
-  readonly call: GuestCall;
-  readonly input: ExecutionInput;
-}): ExecutionResult {
-  const { module, imports, call, input } = execution;
+function run(instances: InstancePool, call: GuestCall, method: string): ExecutionResult {
   try {
-    const { exports } = new WebAssembly.Instance(module, imports);
-    call.memory = exports['memory'] as WebAssembly.Memory;
-    (exports[input.request.method] as () => void)();
+    instances.run((exports) => {
+      call.memory = exports['memory'] as WebAssembly.Memory;
+      (exports[method] as () => void)();
+    });
   } catch (error) {
     const text = error instanceof GuestFault ? error.message : trapText(error);
     if (text === null) throw error;

@@ -4,14 +4,18 @@ declare namespace WebAssembly {
     constructor(bytes: Uint8Array<ArrayBuffer>);
   }
   class Instance {
-    readonly exports: Readonly<Record<string, unknown>>;
+    readonly exports: Exports;
     constructor(module: Module, imports: Imports);
   }
   class Memory {
     readonly buffer: ArrayBuffer;
     constructor(limits: { readonly initial: number });
   }
+  class Global {
+    value: unknown;
+  }
   class RuntimeError extends Error {}
+  type Exports = Readonly<Record<string, unknown>>;
   type Imports = Record<string, Record<string, (...args: never[]) => unknown>>;
   function validate(bytes: Uint8Array<ArrayBuffer>): boolean;
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { connect } from 'nats';
+import { connect, type Msg } from 'nats';
 import pg from 'pg';
 
 /**
@@ -21,11 +21,7 @@ await pool.query(`
 
 bus.subscribe('naive.execute', {
   callback: (error, message) => {
-    if (error !== null) return;
-    execute(message.json()).then(
-      (result) => message.respond(JSON.stringify(result)),
-      (failure: unknown) => message.respond(JSON.stringify({ error: String(failure) })),
-    );
+    if (error === null) void answer(message);
   },
 });
 await bus.flush();
@@ -35,6 +31,13 @@ interface Call {
   readonly contextId: string;
   readonly method: string;
   readonly argsJson: unknown;
+}
+
+async function answer(message: Msg): Promise<void> {
+  const result = await execute(message.json()).catch((error: unknown) => ({
+    error: String(error),
+  }));
+  message.respond(JSON.stringify(result));
 }
 
 async function execute({ contextId, method, argsJson }: Call): Promise<object> {

@@ -1,0 +1,122 @@
+import { expect, test } from 'vitest';
+import { type ApplicationId, ZERO_ID } from '#shared/domain/ids.ts';
+import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
+import { assemble } from '../../test/support/wat.ts';
+import { parseModule } from './wasm-module.ts';
+import { compileWasmProgram } from './wasm-program.ts';
+
+/** Each method changes something in its instance and returns how often it was changed, as a byte. */
+const guest = (functions: string) =>
+  assemble(`(module
+    (import "env" "value_return" (func $value_return (param i64 i64 i64)))
+    (memory (export "memory") 2 20)
+    (data (i32.const 100) "\\05")
+    (data (i32.const 70000) "\\07")
+    (global $calls (mut i32) (i32.const 1))
+    (global $wide (mut i64) (i64.const 1))
+    (table $table 2 funcref)
+    (elem (i32.const 0) $one $one)
+    (elem $passive func $two)
+    (type $count (func (result i32)))
+    (func $one (result i32) (i32.const 1))
+    (func $two (result i32) (i32.const 2))
+    (func $give (param $value i32)
+      (i32.store8 (i32.const 200) (local.get $value))
+      (call $value_return (i64.const 0) (i64.const 200) (i64.const 1)))
+    ${functions})`);
+
+const METHODS = {
+  global: `(func (export "global")
+    (call $give (global.get $calls))
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (global.set $wide (i64.const -1)))`,
+  wide: `(func (export "wide") (call $give (i32.wrap_i64 (global.get $wide))))`,
+  memory: `(func (export "memory_cell")
+    (call $give (i32.add (i32.load8_u (i32.const 100)) (i32.load8_u (i32.const 70000))))
+    (i32.store8 (i32.const 100) (i32.const 99))
+    (i32.store8 (i32.const 70000) (i32.const 99)))`,
+  zeroes: `(func (export "zeroes")
+    (call $give (i32.load8_u (i32.const 131071)))
+    (memory.fill (i32.const 0) (i32.const 1) (i32.const 131072)))`,
+  grow: `(func (export "grow") (call $give (memory.grow (i32.const 1))))`,
+  trap: `(func (export "trap") (global.set $calls (i32.const 9)) (unreachable))`,
+};
+const TABLE = {
+  table: `(func (export "table")
+    (call $give (call_indirect $table (type $count) (i32.const 1)))
+    (table.init $table $passive (i32.const 1) (i32.const 0) (i32.const 1)))`,
+  drop: `(func (export "drop") (elem.drop $passive) (call $give (i32.const 0)))`,
+};
+
+function open(wasm: Uint8Array) {
+  const program = compileWasmProgram(ZERO_ID as ApplicationId, wasm);
+  return (method: string) => {
+    const { outcome } = program.execute({
+      contextId: contextIdFromBytes(new Uint8Array(32)),
+      request: {
+        kind: 'mutate',
+        method,
+        payload: new Uint8Array(),
+        executorPublicKey: publicKeyFromBytes(new Uint8Array(32)),
+        principal: 'test',
+        requestId: null,
+        timeNs: 0n,
+        randomSeed: new Uint8Array(32),
+        fuelLimit: 0n,
+      },
+      state: new Map(),
+      readOnly: false,
+    });
+    return outcome.output?.[0] ?? outcome.error;
+  };
+}
+
+test('an execution sees nothing of those before it: globals, memory, its size, after a trap', () => {
+  const wasm = guest(Object.values(METHODS).join('\n'));
+  const call = open(wasm);
+  const fresh = Object.fromEntries(
+    ['global', 'wide', 'memory_cell', 'zeroes', 'grow', 'trap'].map((method) => [
+      method,
+      open(wasm)(method),
+    ]),
+  );
+
+  expect(fresh).toEqual({
+    global: 1,
+    wide: 1,
+    memory_cell: 12,
+    zeroes: 0,
+    grow: 2,
+    trap: 'unreachable code reached',
+  });
+  for (let round = 0; round < 3; round += 1) {
+    for (const first of Object.keys(fresh)) {
+      for (const second of Object.keys(fresh)) {
+        expect(call(first)).toBe(fresh[first]);
+        expect(call(second)).toBe(fresh[second]);
+      }
+    }
+  }
+  expect(parseModule(wasm).globals).toEqual(['global 0', 'global 1']);
+});
+
+test('an instance whose tables or segments may have changed is never used again', () => {
+  const wasm = guest(`${TABLE.table} ${TABLE.drop}`);
+  const call = open(wasm);
+
+  for (let round = 0; round < 3; round += 1) {
+    expect(call('table')).toBe(1);
+    expect(call('drop')).toBe(0);
+  }
+  expect(parseModule(wasm).globals).toBeNull();
+});
+
+test('the exports added for resetting cannot be called, and clash with no other', () => {
+  const call = open(
+    guest(`${METHODS.global} (func (export "global 0") (call $give (i32.const 8)))`),
+  );
+
+  expect(call('global 0')).toBe(8);
+  expect(call("global 0'")).toBe(`method "global 0'" not found`);
+  expect([call('global'), call('global')]).toEqual([1, 1]);
+});
