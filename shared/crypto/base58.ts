@@ -1,8 +1,11 @@
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz';
 const ID_BYTES = 32;
-/** 58^5 fits in 30 bits, so a limb times 256^3 stays exact in a double. */
+/** 58^5 is below 2^30, so a limb below it times 256^2 stays exact in a double. */
 const CHUNK_DIGITS = 5;
 const CHUNK = 58 ** CHUNK_DIGITS;
+/** A limb of 24 bits times 58^4 stays exact in a double. */
+const LIMB = 0x1000000;
+const DECODED_DIGITS = 4;
 
 const VALUES = new Int8Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i += 1) VALUES[ALPHABET.charCodeAt(i)] = i;
@@ -44,18 +47,19 @@ export function decodeBase58(text: string): Uint8Array {
   let zeros = 0;
   while (zeros < text.length && text[zeros] === '1') zeros += 1;
   const limbs: number[] = [];
-  for (let at = zeros; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    let carry = code < 128 ? (VALUES[code] ?? -1) : -1;
-    if (carry < 0) {
-      throw new Error(`provided string contained invalid character '${text[at]}' at byte ${at}`);
+  for (let at = zeros; at < text.length; ) {
+    let carry = 0;
+    let scale = 1;
+    for (const end = Math.min(at + DECODED_DIGITS, text.length); at < end; at += 1) {
+      carry = carry * 58 + valueAt(text, at);
+      scale *= 58;
     }
     for (let i = 0; i < limbs.length; i += 1) {
-      const value = (limbs[i] ?? 0) * 58 + carry;
-      limbs[i] = value % 0x1000000;
-      carry = Math.floor(value / 0x1000000);
+      const value = (limbs[i] ?? 0) * scale + carry;
+      carry = Math.floor(value / LIMB);
+      limbs[i] = value - carry * LIMB;
     }
-    if (carry > 0) limbs.push(carry);
+    for (; carry > 0; carry = Math.floor(carry / LIMB)) limbs.push(carry % LIMB);
   }
   const bytes: number[] = [];
   for (const limb of limbs) bytes.push(limb & 0xff, (limb >> 8) & 0xff, (limb >> 16) & 0xff);
@@ -63,6 +67,12 @@ export function decodeBase58(text: string): Uint8Array {
   const result = new Uint8Array(zeros + bytes.length);
   for (let i = 0; i < bytes.length; i += 1) result[result.length - 1 - i] = bytes[i] ?? 0;
   return result;
+}
+
+function valueAt(text: string, at: number): number {
+  const value = VALUES[text.charCodeAt(at)] ?? -1;
+  if (value >= 0) return value;
+  throw new Error(`provided string contained invalid character '${text[at]}' at byte ${at}`);
 }
 
 /** Encodes the 32 bytes of an id. */

@@ -4,6 +4,9 @@ import type { Outcome } from '#shared/domain/transaction.ts';
 
 /** Number of partitions that contexts map to. Changing it moves every context. */
 const PARTITIONS = 64;
+/** Partitions that were looked up, because every request asks. */
+const partitions = new Map<ContextId, number>();
+const PARTITIONS_KNOWN_MAX = 100_000;
 
 /** What an edge asks of the executor that owns the context's partition. */
 export type ExecuteRequest =
@@ -37,7 +40,12 @@ export interface ExecuteReply {
 
 /** The partition of a context: the first four bytes of SHA-256 over its id text, modulo 64. */
 export function partitionOf(contextId: ContextId): number {
-  return Buffer.from(sha256(contextId)).readUInt32BE(0) % PARTITIONS;
+  const known = partitions.get(contextId);
+  if (known !== undefined) return known;
+  if (partitions.size >= PARTITIONS_KNOWN_MAX) partitions.clear();
+  const partition = Buffer.from(sha256(contextId)).readUInt32BE(0) % PARTITIONS;
+  partitions.set(contextId, partition);
+  return partition;
 }
 
 export function encodeExecuteRequest(request: ExecuteRequest): Uint8Array {

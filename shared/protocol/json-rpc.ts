@@ -39,6 +39,7 @@ type Members = ReadonlyMap<string, JsonNode>;
 
 const REQUEST_ID_CHARS_MAX = 128;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
+const encoder = new TextEncoder();
 
 /** Parses the body of `POST /jsonrpc`. Never throws. */
 export function parseJsonRpcRequest(body: Uint8Array): ParsedRequest {
@@ -109,7 +110,7 @@ function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
     params: {
       contextId,
       method: name,
-      argsJson: Buffer.from(printJson(args)),
+      argsJson: encoder.encode(printJson(args)),
       executorPublicKey: executor === null ? null : parsePublicKey(executor),
       requestId: idempotencyKeyOf(params.members),
     },

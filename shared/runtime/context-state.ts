@@ -1,7 +1,7 @@
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { Head, Outcome, StateChange, TransactionRequest } from '#shared/domain/transaction.ts';
 import { transactionHash } from '#shared/protocol/hash-chain.ts';
-import { sealTransaction } from '#shared/store/seal.ts';
+import { sealTransaction } from '#shared/protocol/seal.ts';
 import type { ExecutionResult, Program } from './runtime.ts';
 
 /** A transaction's place in the chain, and its new end. */

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import type { Database } from './database.ts';
-import { decodeChanges, encodeChanges } from './seal.ts';
+import { decodeChanges, encodeChanges } from '#shared/protocol/seal.ts';
 
 /** State of a context at a sequence: 32-byte keys as latin1 text. */
 export interface Snapshot {

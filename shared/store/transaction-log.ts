@@ -10,7 +10,7 @@ import {
 import { assert } from '#shared/util/assert.ts';
 import type { Database } from './database.ts';
 import { byteaArray, int8Array, textArray } from './pg-array.ts';
-import { decodeChanges, encodeChanges, encodeEvents } from './seal.ts';
+import { decodeChanges, encodeChanges, encodeEvents } from '#shared/protocol/seal.ts';
 import type { Tables } from './tables.ts';
 import { transactionOf } from './transaction-rows.ts';
 

@@ -2,7 +2,7 @@ import type { Selectable } from 'kysely';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
 import type { Transaction, TransactionKind } from '#shared/domain/transaction.ts';
 import { publicKeyFromBytes, transactionHashFromBytes } from '#shared/protocol/ids.ts';
-import { decodeChanges, decodeEvents } from './seal.ts';
+import { decodeChanges, decodeEvents } from '#shared/protocol/seal.ts';
 import type { Tables } from './tables.ts';
 
 /** A row of `transactions` as the domain knows it. */

@@ -253,6 +253,28 @@ describe('request ids', () => {
     for (const answer of after) expect(answer).toEqual(before);
     expect(await readLog(first.database.serviceUrl, contextId)).toHaveLength(2);
   });
+
+  test('are known however long ago they were, also to a call that would append nothing', async () => {
+    const first = await start();
+    const contextId = await first.client.open('kv-store');
+    const before = await set(first.client, contextId, 'a', 'long ago');
+    const read = await set(first.client, contextId, 'b', 'before that');
+    const later = Array.from({ length: 1_100 }, (_, i) => set(first.client, contextId, `k${i}`));
+    await Promise.all(later);
+    await first.stop();
+
+    const { client } = await start({ database: first.database });
+    const [again, other, reading] = await Promise.all([
+      set(client, contextId, 'a', 'long ago'),
+      set(client, contextId, 'c'),
+      client.execute(contextId, 'get', { key: 'k7' }, { requestId: 'before that' }),
+    ]);
+
+    expect(again).toEqual(before);
+    expect(reading).toEqual(read);
+    expect(other.result?.sequence).toBe('1104');
+    expect(await readLog(first.database.serviceUrl, contextId)).toHaveLength(1_104);
+  });
 });
 
 describe('overload', () => {

@@ -11,7 +11,7 @@ import {
 } from '#shared/protocol/ids.ts';
 import { type Database, openDatabase } from '#shared/store/database.ts';
 import { acquireLeases, releaseLeases, renewLeases } from '#shared/store/leases.ts';
-import { sealTransaction } from '#shared/store/seal.ts';
+import { sealTransaction } from '#shared/protocol/seal.ts';
 import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
 import {
   type AppendRow,

@@ -5,7 +5,7 @@ import { parseContextId } from '#shared/protocol/ids.ts';
 import { transactionHash } from '#shared/protocol/hash-chain.ts';
 import { type Database, openDatabase } from '#shared/store/database.ts';
 import { listMembers } from '#shared/store/member-store.ts';
-import { sealTransaction } from '#shared/store/seal.ts';
+import { sealTransaction } from '#shared/protocol/seal.ts';
 import { appendBatch, findContext, readTransactions } from '#shared/store/transaction-log.ts';
 import type { TestDatabase } from './infra.ts';
 

@@ -118,13 +118,8 @@ export class Lane implements CommitLane {
     return reply;
   }
 
-  async #enqueue(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
-    const { requestId } = request;
-    if (requestId !== null && !this.#requests.isComplete) {
-      const logged = await this.#options.store.findRequest(this, requestId);
-      if (logged !== null) return logged;
-    }
-    return await new Promise<LaneReply>((resolve, reject) => {
+  #enqueue(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
+    return new Promise<LaneReply>((resolve, reject) => {
       if (this.#stage === 'closed') return reject(closedError());
       if (this.#waiting.length + this.#sent.size >= this.#options.queueMax) {
         return reject(new AppError('overloaded', 'the context has too many requests waiting'));
@@ -172,9 +167,10 @@ export class Lane implements CommitLane {
     this.resize(reply.stateBytes);
     if (reply.logs.length > 0) this.#options.onLogs(this.contextId, reply.logs);
     if (appended === null) {
-      job.stage = 'held';
-      job.heldReply = { outcome, sequence: null, hash: null };
-      this.#settleHeld();
+      const held = { outcome, sequence: null, hash: null };
+      const { requestId } = job.request;
+      if (requestId === null || this.#requests.isComplete) this.#hold(job, held);
+      else void this.#holdUnlessLogged(job, requestId, held);
       return;
     }
     job.stage = 'committing';
@@ -185,6 +181,23 @@ export class Lane implements CommitLane {
       ...appended,
     };
     this.#options.committer.add({ lane: this, transaction, stateBytes: reply.stateBytes });
+  }
+
+  #hold(job: Job, reply: LaneReply): void {
+    job.stage = 'held';
+    job.heldReply = reply;
+    this.#settleHeld();
+  }
+
+  /** The unique index refuses to append a request twice; what appends nothing must ask the log. */
+  async #holdUnlessLogged(job: Job, requestId: string, reply: LaneReply): Promise<void> {
+    const { ticket } = job;
+    try {
+      const logged = await this.#options.store.findRequest(this, requestId);
+      if (job.ticket === ticket) this.#hold(job, logged ?? reply);
+    } catch (error) {
+      if (job.ticket === ticket) this.#runFailed(job, error);
+    }
   }
 
   #runFailed(job: Job, error: unknown): void {
