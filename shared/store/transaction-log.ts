@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import { decodeId } from '#shared/crypto/base58.ts';
 import type { ApplicationId, ContextId, PublicKey } from '#shared/domain/ids.ts';
-import type { Head, StateChange, Transaction } from '#shared/domain/transaction.ts';
+import type { Head, Transaction } from '#shared/domain/transaction.ts';
 import {
   applicationIdFromBytes,
   contextIdFromBytes,
@@ -10,9 +10,8 @@ import {
 import { assert } from '#shared/util/assert.ts';
 import type { Database } from './database.ts';
 import { byteaArray, int8Array, textArray } from './pg-array.ts';
-import { decodeChanges, encodeChanges, encodeEvents } from '#shared/protocol/seal.ts';
+import { encodeChanges, encodeEvents } from '#shared/protocol/seal.ts';
 import type { Tables } from './tables.ts';
-import { transactionOf } from './transaction-rows.ts';
 
 /** The lease that a commit must still hold. */
 export interface Fence {
@@ -50,8 +49,6 @@ export class LogConflictError extends Error {
     this.on = on;
   }
 }
-
-const PAGE_ROWS = 1_000;
 
 /**
  * Appends rows of any number of contexts in one Postgres transaction, all or none. `fenced` means
@@ -234,92 +231,6 @@ function columnsOf(rows: readonly AppendRow[]) {
     int8((t) => t.fuelUsed),
     bytea((t) => t.seal),
   ]);
-}
-
-/** Transactions `from`, `from + 1`, … up to `to`, at most `limit`, ordered by sequence. */
-export async function readTransactions(
-  database: Database,
-  contextKey: bigint,
-  contextId: ContextId,
-  range: { readonly from: bigint; readonly limit: number; readonly to?: bigint },
-): Promise<Transaction[]> {
-  let query = database.kysely
-    .selectFrom('transactions')
-    .selectAll()
-    .where('context', '=', contextKey.toString())
-    .where('sequence', '>=', range.from.toString())
-    .orderBy('sequence')
-    .limit(range.limit);
-  if (range.to !== undefined) query = query.where('sequence', '<=', range.to.toString());
-  return (await query.execute()).map((row) => transactionOf(row, contextId));
-}
-
-/** The transaction that a request id left, or null. */
-export async function readRequest(
-  database: Database,
-  contextKey: bigint,
-  contextId: ContextId,
-  requestId: string,
-): Promise<Transaction | null> {
-  const row = await database.kysely
-    .selectFrom('transactions')
-    .selectAll()
-    .where('context', '=', contextKey.toString())
-    .where('request_id', '=', requestId)
-    .executeTakeFirst();
-  return row === undefined ? null : transactionOf(row, contextId);
-}
-
-/** Those of the last `limit` transactions that carry a request id. */
-export async function readRecentRequests(
-  database: Database,
-  contextKey: bigint,
-  contextId: ContextId,
-  limit: number,
-): Promise<{ readonly transactions: Transaction[]; readonly isWholeLog: boolean }> {
-  const rows = await database.kysely
-    .selectFrom((from) =>
-      from
-        .selectFrom('transactions')
-        .selectAll()
-        .where('context', '=', contextKey.toString())
-        .orderBy('sequence', 'desc')
-        .limit(limit)
-        .as('tail'),
-    )
-    .selectAll()
-    .orderBy('sequence')
-    .execute();
-  const isWholeLog = rows.length === 0 || rows[0]?.sequence === '1';
-  const transactions = rows
-    .filter((row) => row.request_id !== null)
-    .map((row) => transactionOf(row, contextId));
-  return { transactions, isWholeLog };
-}
-
-/** State diffs after `from` up to and with `to`, in order, read page by page. */
-export async function* streamChanges(
-  database: Database,
-  contextKey: bigint,
-  from: bigint,
-  to: bigint,
-): AsyncGenerator<{ readonly sequence: bigint; readonly changes: StateChange[] }> {
-  for (let after = from; after < to; ) {
-    const rows = await database.kysely
-      .selectFrom('transactions')
-      .select(['sequence', 'changes'])
-      .where('context', '=', contextKey.toString())
-      .where('sequence', '>', after.toString())
-      .where('sequence', '<=', to.toString())
-      .orderBy('sequence')
-      .limit(PAGE_ROWS)
-      .execute();
-    for (const row of rows) {
-      after = BigInt(row.sequence);
-      yield { sequence: after, changes: decodeChanges(row.changes) };
-    }
-    assert(rows.length > 0, 'the log has no gap below its head');
-  }
 }
 
 export async function findContext(

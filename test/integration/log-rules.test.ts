@@ -13,14 +13,13 @@ import { type Database, openDatabase } from '#shared/store/database.ts';
 import { acquireLeases, releaseLeases, renewLeases } from '#shared/store/leases.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
 import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
+import { readRequest, readTransactions } from '#shared/store/log-reader.ts';
 import {
   type AppendRow,
   appendBatch,
   createContext,
   findContext,
   LogConflictError,
-  readRequest,
-  readTransactions,
 } from '#shared/store/transaction-log.ts';
 import { createTestDatabase } from '../support/infra.ts';
 

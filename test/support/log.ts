@@ -6,7 +6,8 @@ import { transactionHash } from '#shared/protocol/hash-chain.ts';
 import { type Database, openDatabase } from '#shared/store/database.ts';
 import { listMembers } from '#shared/store/member-store.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
-import { appendBatch, findContext, readTransactions } from '#shared/store/transaction-log.ts';
+import { readTransactions } from '#shared/store/log-reader.ts';
+import { appendBatch, findContext } from '#shared/store/transaction-log.ts';
 import type { TestDatabase } from './infra.ts';
 
 export function openTestDatabase(url: string): Database {

@@ -2,7 +2,8 @@ import type { Logger } from 'pino';
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import type { Database } from '#shared/store/database.ts';
-import { appendBatch, LogConflictError, readTransactions } from '#shared/store/transaction-log.ts';
+import { readTransactions } from '#shared/store/log-reader.ts';
+import { appendBatch, LogConflictError } from '#shared/store/transaction-log.ts';
 import { isTransient } from '#shared/store/transient.ts';
 import { backoff } from '#shared/util/backoff.ts';
 

@@ -7,12 +7,12 @@ import { listMembers } from '#shared/store/member-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
 import {
-  findContext,
   readRecentRequests,
   readRequest,
   readTransactions,
   streamChanges,
-} from '#shared/store/transaction-log.ts';
+} from '#shared/store/log-reader.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
 import { type Lane, type LaneReply, replyOf } from './lane.ts';
 import type { StateEntry } from './worker-messages.ts';
 import type { WorkerSlot } from './worker-pool.ts';
@@ -99,7 +99,8 @@ export class LaneStore {
   async #sendState(lane: Lane, slot: WorkerSlot, upTo: bigint): Promise<void> {
     const { contextId, contextKey } = lane;
     const from = await this.#sendSnapshot(contextId, contextKey, slot);
-    for await (const { changes } of streamChanges(this.#database, contextKey, from, upTo)) {
+    const range = { from, to: upTo };
+    for await (const changes of streamChanges(this.#database, contextKey, range)) {
       if (changes.length > 0) slot.send({ kind: 'apply', contextId, changes });
     }
   }

@@ -1,7 +1,8 @@
 import type { ContextId } from '#shared/domain/ids.ts';
 import { type LogNotice, noticeOf } from '#shared/protocol/log-notice.ts';
 import type { Database } from '#shared/store/database.ts';
-import { findContext, readTransactions } from '#shared/store/transaction-log.ts';
+import { readTransactions } from '#shared/store/log-reader.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
 import type { Gate } from './gate.ts';
 
 /** The log of one context, as the fanout reads it. */

@@ -2,10 +2,9 @@ import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import { GENESIS, type Transaction } from '#shared/domain/transaction.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
 import type { Program } from '#shared/runtime/runtime.ts';
-import { findContext, readTransactions } from '#shared/store/transaction-log.ts';
+import { streamTransactions } from '#shared/store/log-reader.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
 import type { Database } from '#shared/store/database.ts';
-
-const PAGE_ROWS = 500;
 
 /** Running a logged transaction again gave something else than the log says. */
 class DivergenceError extends Error {
@@ -33,15 +32,8 @@ export async function verifyLog(
   if (context === null) throw new Error(`no such context: ${contextId}`);
   const program = await programOf(context.applicationId);
   const state = new ContextState({ contextId, program, head: GENESIS, rootHash: null });
-  while (state.head.sequence < context.head.sequence) {
-    const page = await readTransactions(database, context.contextKey, contextId, {
-      from: state.head.sequence + 1n,
-      to: context.head.sequence,
-      limit: PAGE_ROWS,
-    });
-    if (page.length === 0) {
-      throw new DivergenceError(contextId, state.head.sequence + 1n, 'the log has a gap');
-    }
+  const range = { from: 0n, to: context.head.sequence };
+  for await (const page of streamTransactions(database, context.contextKey, contextId, range)) {
     for (const transaction of page) replay(state, transaction);
   }
   if (Buffer.compare(state.head.seal, context.head.seal) !== 0) {
