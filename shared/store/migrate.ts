@@ -3,7 +3,6 @@ import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import * as log from './migrations/0001-log.ts';
 
-const SERVICE_ROLE = 'cairn_service';
 const MIGRATIONS: Readonly<Record<string, Migration>> = { '0001-log': log };
 
 export interface MigrateOptions {
@@ -22,7 +21,7 @@ export async function migrate({ ownerUrl, servicePassword }: MigrateOptions): Pr
     const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } });
     const { error } = await migrator.migrateToLatest();
     if (error !== undefined) throw new Error('the database cannot be migrated', { cause: error });
-    await grant(db, servicePassword);
+    await grant(db, serviceRoleOf(new URL(ownerUrl)), servicePassword);
   } finally {
     await db.destroy();
   }
@@ -31,24 +30,31 @@ export async function migrate({ ownerUrl, servicePassword }: MigrateOptions): Pr
 /** The URL with which services connect to the database of `ownerUrl`. */
 export function serviceUrlOf(ownerUrl: string, servicePassword: string): string {
   const url = new URL(ownerUrl);
-  url.username = SERVICE_ROLE;
+  url.username = encodeURIComponent(serviceRoleOf(url));
   url.password = servicePassword;
   return url.href;
 }
 
-async function grant(db: Kysely<unknown>, password: string): Promise<void> {
+/** Roles belong to the whole Postgres server, which may hold the databases of several Cairns. */
+function serviceRoleOf(url: URL): string {
+  const database = decodeURIComponent(url.pathname.slice(1)) || decodeURIComponent(url.username);
+  return `${database}_service`;
+}
+
+async function grant(db: Kysely<unknown>, name: string, password: string): Promise<void> {
+  const role = `"${name.replaceAll('"', '""')}"`;
   const statements = [
     `DO $$ BEGIN
-       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '${SERVICE_ROLE}') THEN
-         CREATE ROLE ${SERVICE_ROLE} LOGIN;
+       IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${quote(name)}) THEN
+         CREATE ROLE ${role} LOGIN;
        END IF;
      EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`,
-    `ALTER ROLE ${SERVICE_ROLE} PASSWORD ${quote(password)}`,
-    `GRANT USAGE ON SCHEMA public TO ${SERVICE_ROLE}`,
-    `GRANT SELECT, INSERT ON transactions TO ${SERVICE_ROLE}`,
+    `ALTER ROLE ${role} PASSWORD ${quote(password)}`,
+    `GRANT USAGE ON SCHEMA public TO ${role}`,
+    `GRANT SELECT, INSERT ON transactions TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON applications, blobs, blob_chunks, contexts, members,
-       snapshots TO ${SERVICE_ROLE}`,
-    `GRANT SELECT, UPDATE ON partitions TO ${SERVICE_ROLE}`,
+       snapshots TO ${role}`,
+    `GRANT SELECT, UPDATE ON partitions TO ${role}`,
   ];
   await db.transaction().execute(async (work) => {
     // Roles are shared by all databases of a cluster: two migrations at once would collide.

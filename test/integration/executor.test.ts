@@ -94,7 +94,7 @@ describe('replies and commits', () => {
       await eventually(() => answers.length >= round * 30);
       await owner.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE usename = 'cairn_service' AND datname = current_database()`,
+         WHERE usename LIKE '%\\_service' AND datname = current_database()`,
       );
     }
     await Promise.all(writing);

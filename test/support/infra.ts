@@ -74,6 +74,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   await administer(postgresUrl, `CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`);
   const ownerUrl = withDatabase(postgresUrl, name);
+  await migrate({ ownerUrl, servicePassword: SERVICE_PASSWORD });
   return {
     ownerUrl,
     serviceUrl: serviceUrlOf(ownerUrl, SERVICE_PASSWORD),
