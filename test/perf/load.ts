@@ -21,6 +21,8 @@ export interface LoadFigures {
   readonly p99Ms: number;
 }
 
+const ANSWER_MS = 10_000;
+
 /** HTTP/1.1 requests over keep-alive connections, each with one request under way. */
 export async function runLoad(options: LoadOptions): Promise<LoadFigures> {
   const { connections, warmUpMs, durationMs } = options;
@@ -62,6 +64,7 @@ function runConnection(
       socket.write(`${prefix}${Buffer.byteLength(text)}\r\n\r\n${text}`);
     };
     socket.setEncoding('latin1');
+    socket.setTimeout(ANSWER_MS, () => socket.destroy(new Error(`no answer in ${ANSWER_MS} ms`)));
     socket.once('connect', send);
     socket.on('data', (data: string) => {
       received += data;

@@ -1,10 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { connect, type Msg } from 'nats';
 import pg from 'pg';
 
 /**
  * The naive design's executor: each request is one Postgres transaction that locks the head of
- * its context, hashes, inserts the row and moves the head. It runs no guest at all.
+ * its context, hashes, inserts a row of the log's own columns and indexes, and moves the head. It
+ * runs no guest at all.
  */
 const natsUrl = new URL(process.env['NATS_URL'] ?? '');
 const bus = await connect({
@@ -14,10 +15,8 @@ const bus = await connect({
 });
 const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'], max: 16 });
 await pool.query(`
-  CREATE TABLE IF NOT EXISTS naive_heads (context text PRIMARY KEY, sequence bigint, hash bytea);
-  CREATE TABLE IF NOT EXISTS naive_log (context text, sequence bigint, hash bytea, prior_hash bytea,
-    method text, payload text, changes text, at timestamptz DEFAULT now(),
-    PRIMARY KEY (context, sequence))`);
+  CREATE TABLE IF NOT EXISTS naive_heads (context bigint PRIMARY KEY, sequence bigint, hash bytea);
+  CREATE TABLE IF NOT EXISTS naive_log (LIKE transactions INCLUDING INDEXES)`);
 
 bus.subscribe('naive.execute', {
   callback: (error, message) => {
@@ -31,7 +30,13 @@ interface Call {
   readonly contextId: string;
   readonly method: string;
   readonly argsJson: unknown;
+  readonly requestId: string;
 }
+
+const INSERT = `INSERT INTO naive_log (context, sequence, hash, prior_hash, kind, method, payload,
+  executor_public_key, principal, request_id, time_ns, random_seed, fuel_limit, status, events,
+  changes, root_hash, artifact, fuel_used, seal)
+  VALUES ($1, $2, $3, $4, 'mutate', $5, $6, $4, 'admin', $7, $8, $9, 0, 'ok', $6, $6, $3, '', 0, $3)`;
 
 async function answer(message: Msg): Promise<void> {
   const result = await execute(message.json()).catch((error: unknown) => ({
@@ -40,28 +45,28 @@ async function answer(message: Msg): Promise<void> {
   message.respond(JSON.stringify(result));
 }
 
-async function execute({ contextId, method, argsJson }: Call): Promise<object> {
+async function execute({ contextId, method, argsJson, requestId }: Call): Promise<object> {
+  const context = createHash('sha256').update(contextId).digest().readBigInt64BE();
   const client = await pool.connect();
   try {
     await client.query('BEGIN');
-    await client.query(`INSERT INTO naive_heads VALUES ($1, 0, ''::bytea) ON CONFLICT DO NOTHING`, [
-      contextId,
-    ]);
+    await client.query(
+      `INSERT INTO naive_heads VALUES ($1, 0, sha256('')) ON CONFLICT DO NOTHING`,
+      [context],
+    );
     const { rows } = await client.query<{ sequence: string; hash: Buffer }>(
       'SELECT sequence, hash FROM naive_heads WHERE context = $1 FOR UPDATE',
-      [contextId],
+      [context],
     );
-    const head = rows[0] ?? { sequence: '0', hash: Buffer.alloc(0) };
+    const head = rows[0] ?? { sequence: '0', hash: Buffer.alloc(32) };
     const sequence = BigInt(head.sequence) + 1n;
-    const payload = JSON.stringify(argsJson);
+    const payload = Buffer.from(JSON.stringify(argsJson));
     const hash = createHash('sha256').update(head.hash).update(payload).digest();
-    await client.query(
-      `INSERT INTO naive_log (context, sequence, hash, prior_hash, method, payload, changes)
-       VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-      [contextId, sequence, hash, head.hash, method, payload, payload],
-    );
+    const timeNs = BigInt(Date.now()) * 1_000_000n;
+    const values = [context, sequence, hash, head.hash, method, payload, requestId, timeNs];
+    await client.query(INSERT, [...values, randomBytes(32)]);
     await client.query('UPDATE naive_heads SET sequence = $2, hash = $3 WHERE context = $1', [
-      contextId,
+      context,
       sequence,
       hash,
     ]);
