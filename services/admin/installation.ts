@@ -68,7 +68,9 @@ function parseUrl(text: string): URL {
   const url = URL.parse(text);
   if (url === null) throw refused(`"${text}" is not a URL`);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw refused(`a URL of scheme "${url.protocol}" cannot be downloaded, only http and https`);
+    throw refused(
+      `a URL of scheme "${url.protocol}" cannot be downloaded, only http and https (install-dev-application takes a path)`,
+    );
   }
   return url;
 }
@@ -119,7 +121,7 @@ async function readFile(path: string): Promise<Uint8Array> {
     return await file.readFile();
   } catch (error) {
     if (error instanceof AppError) throw error;
-    throw refused(`the file cannot be read: ${causeOf(error)}`);
+    throw refused(`${path} cannot be read: ${causeOf(error)}`);
   }
 }
 

@@ -40,14 +40,14 @@ function tryIt(port: string, token: string, demo: readonly DemoContext[]): strin
     return [
       'Try it:',
       '',
-      `  curl ${authorization} http://localhost:${port}/admin-api/contexts`,
+      `  curl -sw '\\n' ${authorization} http://localhost:${port}/admin-api/contexts`,
       '',
     ];
   }
   const call = (method: string, name: string, argsJson: object) => {
     const params = { contextId, method: name, argsJson };
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
-    return `  curl ${authorization} -H 'content-type: application/json' -d '${body}' http://localhost:${port}/jsonrpc`;
+    return `  curl -sw '\\n' ${authorization} -H 'content-type: application/json' -d '${body}' http://localhost:${port}/jsonrpc`;
   };
   return [
     'Write something, then read it:',

@@ -30,9 +30,13 @@ export async function superviseChild(options: ChildOptions): Promise<AsyncDispos
   const stop = new AbortController();
   let child = await startChild(options);
   let watching = watch();
+  // Whatever ends this process without disposal, short of SIGKILL, must not leave the child.
+  const onExit = () => void child.kill(stopSignal);
+  process.on('exit', onExit);
   return {
     [Symbol.asyncDispose]: async () => {
       stop.abort();
+      process.off('exit', onExit);
       await stopChild(child, stopSignal);
       await watching;
     },

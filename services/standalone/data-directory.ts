@@ -13,7 +13,14 @@ export interface DataDirectory extends AsyncDisposable {
 
 /** Opens, and makes, a data directory. Throws when another node holds it. */
 export async function openDataDirectory(path: string): Promise<DataDirectory> {
-  await mkdir(join(path, 'secrets'), { recursive: true, mode: 0o700 });
+  await mkdir(join(path, 'secrets'), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw new Error(
+      `the data directory ${path} cannot be made: ${error instanceof Error ? error.message : 'unknown failure'}`,
+      {
+        cause: error,
+      },
+    );
+  });
   const real = await realpath(path);
   const lock = await acquireLock(real);
   return {

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
 export interface DemoContext {
   readonly name: string;
@@ -40,7 +41,7 @@ export async function demoContexts(
 async function createDemo(node: Node): Promise<readonly DemoContext[]> {
   const contexts: DemoContext[] = [];
   for (const { name, file } of EXAMPLES) {
-    const path = new URL(file, import.meta.url).pathname;
+    const path = fileURLToPath(new URL(file, import.meta.url));
     const metadata = [...Buffer.from(JSON.stringify({ name }))];
     const { applicationId } = await post(node, '/admin-api/install-dev-application', {
       path,

@@ -1,9 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { runStandalone } from './run.ts';
 
-const program = new Command('cairn')
+const program = new Command('npm start --')
   .description('Runs a Cairn node: every service in one process, with its own Postgres and NATS.')
   .option('--data <directory>', 'where everything is kept', '.cairn')
   .option('--port <number>', 'port of the node on IPv4 and IPv6 loopback', parsePort, 2528)
@@ -17,6 +16,7 @@ const program = new Command('cairn')
     ),
   )
   .addOption(new Option('--nats-url <url>', 'use this NATS, 2.9 or newer').env('NATS_URL'))
+  .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
   .addOption(
     new Option('--log-level <level>', 'what is logged to standard error')
       .choices(['fatal', 'error', 'warn', 'info', 'debug', 'trace'])
@@ -33,9 +33,10 @@ const options = program.parse().opts<{
   natsUrl?: string;
   logLevel: string;
 }>();
-const dataDirectory = resolve(options.data);
-await mkdir(dataDirectory, { recursive: true });
-await runStandalone({ ...options, data: dataDirectory });
+if (options.port !== 0 && options.port === options.internalPort) {
+  program.error('error: --port and --internal-port cannot be the same');
+}
+await runStandalone({ ...options, data: resolve(options.data) });
 
 function parsePort(text: string): number {
   const port = Number(text);

@@ -1,4 +1,6 @@
+import { createServer } from 'node:http';
 import type { Logger } from 'pino';
+import { listen } from '#shared/service/listen.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
 import { stopSignal } from '#shared/service/stop-signal.ts';
@@ -25,9 +27,15 @@ const FORCE_EXIT_MS = 20_000;
 /** Starts servers and node, prints the banner, runs until a signal, then stops all in order. */
 export async function runStandalone(options: StandaloneOptions): Promise<void> {
   const stop = stopSignal();
+  void aborted(stop).then(() => setTimeout(() => process.exit(2), FORCE_EXIT_MS).unref());
   try {
     await using stack = new AsyncDisposableStack();
     const log = createLogger({ name: 'cairn', level: options.logLevel });
+    for (const port of [options.port, options.internalPort]) await demandFree(port);
+    let hasStarted = false;
+    stack.defer(() => {
+      if (hasStarted) process.stdout.write(`Stopped. The data stays in ${options.data}\n`);
+    });
     const directory = stack.use(await openDataDirectory(options.data));
     const databaseOwnerUrl = options.databaseUrl ?? (await embedPostgres(stack, directory, log));
     const natsUrl = options.natsUrl ?? (await embedNats(stack, directory, log));
@@ -60,13 +68,29 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       isOpen: options.open,
       demo,
     });
+    hasStarted = true;
+    log.info({ url: node.url }, 'the node is ready');
     void moveDemo({ url: node.url, token: adminToken }, demo, stop);
-    await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+    await aborted(stop);
+    process.stdout.write('Stopping …\n');
   } catch (error) {
     process.stderr.write(`cairn: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;
   }
-  setTimeout(() => process.exit(2), FORCE_EXIT_MS).unref();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Before anything is made: a taken port would only be noticed at the end. */
+async function demandFree(port: number): Promise<void> {
+  const probe = createServer();
+  await listen(probe, '127.0.0.1', port);
+  await new Promise((resolve) => probe.close(resolve));
 }
 
 async function embedPostgres(

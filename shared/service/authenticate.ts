@@ -46,7 +46,7 @@ export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
     if (principal === null) {
       throw new AppError(
         'unauthorized',
-        'a valid token is needed: send "Authorization: Bearer <token>"',
+        'a valid token is needed: send "Authorization: Bearer <token>", or ?token=<token>',
       );
     }
     return principal;

@@ -1,10 +1,17 @@
-/** Aborts at the first SIGINT or SIGTERM; a second one ends the process at once. */
+/** One Ctrl-C may arrive several times: from the terminal and from the process that started us. */
+const REPEATED_MS = 1_000;
+
+/** Aborts at the first SIGINT, SIGTERM or SIGHUP; one more later ends the process at once. */
 export function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  let firstMs = 0;
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
-      if (stop.signal.aborted) process.exit(130);
-      stop.abort();
+      const nowMs = performance.now();
+      if (!stop.signal.aborted) {
+        firstMs = nowMs;
+        stop.abort();
+      } else if (nowMs - firstMs > REPEATED_MS) process.exit(130);
     });
   }
   return stop.signal;

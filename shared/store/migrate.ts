@@ -20,7 +20,11 @@ export async function migrate({ ownerUrl, servicePassword }: MigrateOptions): Pr
   try {
     const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } });
     const { error } = await migrator.migrateToLatest();
-    if (error !== undefined) throw new Error('the database cannot be migrated', { cause: error });
+    if (error !== undefined) {
+      const { message, code } = error as { message?: string; code?: string };
+      const reason = message || code || 'unknown failure';
+      throw new Error(`the database cannot be migrated: ${reason}`, { cause: error });
+    }
     await grant(db, serviceRoleOf(new URL(ownerUrl)), servicePassword);
   } finally {
     await db.destroy();

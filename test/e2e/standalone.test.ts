@@ -65,6 +65,26 @@ test('Ctrl-C leaves no process and no port, and the next start finds all data', 
   expect(second.client.token).toBe(first.client.token);
 });
 
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  '%s that arrives twice, from a terminal and from a parent, still stops everything in order',
+  async (signal) => {
+    const node = await NodeProcess.start({ data, args: ['--no-demo'] });
+    const { postgresPid, natsPid } = await readEmbeddedServers(data);
+
+    process.kill(node.pid, signal);
+    expect(await node.end(signal)).toBe(0);
+
+    expect([postgresPid, natsPid].map(isAlive)).toEqual([false, false]);
+    expect(node.stdout).toContain(`Stopped. The data stays in ${data}`);
+  },
+);
+
+test('a directory with a space in its name is as good as any', async () => {
+  await using node = await NodeProcess.start({ data: join(data, 'with a space') });
+
+  expect(node.stdout).toContain('kv-store');
+});
+
 test('a server of the node that crashes is reported and started again', async () => {
   await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
   const { client } = node;
@@ -76,12 +96,12 @@ test('a server of the node that crashes is reported and started again', async ()
     const { result } = await client.mutate(contextId, 'set', { key: 'a', value: 'after' });
     return result;
   });
+  await eventually(() => node.stderr.includes('postgres is running again'));
   process.kill(natsPid, 'SIGKILL');
   await eventually(() => node.stderr.includes('nats-server is running again'));
   await eventually(async () => (await client.query(contextId, 'get', { key: 'a' })).result?.output);
 
   expect(node.stderr).toContain('postgres ended by');
-  expect(node.stderr).toContain('postgres is running again');
   expect(node.stderr).toContain('nats-server ended by SIGKILL, starting it again');
 });
 
@@ -118,7 +138,7 @@ test('a port that is taken is named, and what was started is stopped', async () 
 
   expect(code).toBe(1);
   expect(stderr).toBe(
-    `cairn: port ${port} on 127.0.0.1 is taken: stop the program that uses it, or choose another one\n`,
+    `cairn: port ${port} on 127.0.0.1 is taken: stop the program that uses it, or choose another one with --port or --internal-port\n`,
   );
   await rm(other, { recursive: true, force: true });
 });

@@ -33,7 +33,7 @@ describe('who may enter', () => {
       const refused = await fetch(new URL(`/admin-api/${path}`, node.url));
       expect([refused.status, await refused.text()]).toEqual([
         401,
-        'a valid token is needed: send "Authorization: Bearer <token>"',
+        'a valid token is needed: send "Authorization: Bearer <token>", or ?token=<token>',
       ]);
       expect((await client.fetch(`/admin-api/${path}`)).status).toBe(200);
     }
