@@ -11,6 +11,7 @@ export const executorConfigSchema = z.strictObject({
   requestTimeoutMs: z.int().min(1).default(30_000),
   bodyBytesMax: z.int().min(1).default(2_097_152),
   batchRowsMax: z.int().min(1).default(1_000),
+  batchBytesMax: z.int().min(1).default(33_554_432),
   batchesMax: z.int().min(1).default(2),
   laneQueueMax: z.int().min(1).default(4_096),
   queueMax: z.int().min(1).default(16_384),

@@ -35,6 +35,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     database,
     log,
     rowsMax: config.batchRowsMax,
+    bytesMax: config.batchBytesMax,
     batchesMax: config.batchesMax,
     recheck: () => owner.recheck(),
     onCommitted: (entries) => {
@@ -69,6 +70,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     store: new LaneStore(database, config.snapshotEvery),
     stateBytesMax: config.stateBytesMax,
     laneQueueMax: config.laneQueueMax,
+    holdBackMs: config.wallClockMs,
     queueMax: config.queueMax,
     onCreated: announce,
   });

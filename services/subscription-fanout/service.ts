@@ -6,7 +6,7 @@ import type { Service, ServiceDeps } from '#shared/service/service.ts';
 import type { FanoutConfig } from './config.ts';
 import { ContextFeed } from './delivery/context-feed.ts';
 import type { LogEntry } from './delivery/frame-ring.ts';
-import { Gate } from './delivery/gate.ts';
+import { Gate } from '#shared/util/gate.ts';
 import { createLogReader } from './delivery/log-reader.ts';
 import { createFanoutMetrics } from './metrics.ts';
 import { FeedRegistry } from './subscriptions/feed-registry.ts';

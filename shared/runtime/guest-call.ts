@@ -37,6 +37,7 @@ export class GuestCall {
   readonly #registers = new Map<bigint, Uint8Array>();
   readonly #overlay = new Map<string, Uint8Array | null>();
   #registersBytes = 0;
+  #writtenBytes = 0;
   #random: ReturnType<typeof createCipheriv> | null = null;
 
   constructor(input: ExecutionInput) {
@@ -104,7 +105,8 @@ export class GuestCall {
 
   valueReturn(tag: bigint, range: Range): void {
     if (tag !== 0n && tag !== 1n) throw new GuestFault(INVALID_ACCESS);
-    if (range.length > limits.outputBytesMax) throw new GuestFault('value length overflow');
+    const bytesMax = tag === 1n ? limits.errorBytesMax : limits.outputBytesMax;
+    if (range.length > bytesMax) throw new GuestFault('value length overflow');
     this.returned = { isError: tag === 1n, bytes: this.copy(range) };
   }
 
@@ -137,6 +139,8 @@ export class GuestCall {
     this.#refuseReadOnly();
     if (key.length > limits.keyBytesMax) throw new GuestFault('key length overflow');
     if (value.length > limits.valueBytesMax) throw new GuestFault('value length overflow');
+    this.#writtenBytes += key.length + value.length;
+    if (this.#writtenBytes > limits.writtenBytesMax) throw new GuestFault('writes overflow');
     const name = this.#keyOf(key);
     const bytes = this.copy(value);
     const replaced = this.#toRegister(this.#get(name), register);

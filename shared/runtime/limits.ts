@@ -13,6 +13,10 @@ export const limits = {
   eventDataBytesMax: 16_384,
   keyBytesMax: 32,
   valueBytesMax: 10 * 1_048_576,
+  /** Keys and values that one execution may write, each write counted. */
+  writtenBytesMax: 32 * 1_048_576,
   outputBytesMax: 16 * 1_048_576,
+  /** An error travels as a text, in the dialect's form up to four times as long. */
+  errorBytesMax: 65_536,
   artifactBytesMax: 16 * 1_048_576,
 } as const;

@@ -1,11 +1,23 @@
 import { Reader } from './wasm-reader.ts';
 
 /** What follows an opcode. */
-type Immediate = 'index' | 'indices' | 'number' | 'bytes4' | 'bytes8' | 'memory';
+type Immediate =
+  | 'index'
+  | 'indices'
+  | 'number'
+  | 'bytes4'
+  | 'bytes8'
+  | 'memory'
+  | 'block type'
+  | 'reference type';
 
 const END = 0x0b;
 const PREFIX_MISC = 0xfc;
-const BLOCK_TYPE: readonly Immediate[] = ['number'];
+/** Bit of an alignment that says that a memory index follows it. */
+const HAS_MEMORY_INDEX = 0x40;
+const EMPTY_BLOCK = 0x40;
+const NUMBER_TYPES = [0x7b, 0x7c, 0x7d, 0x7e, 0x7f];
+const REFERENCE_TYPES = [0x6f, 0x70];
 
 /** Opcodes with immediates, by ranges (WebAssembly core specification, section 5.4). */
 const IMMEDIATES: readonly (readonly [
@@ -14,7 +26,7 @@ const IMMEDIATES: readonly (readonly [
   immediates: readonly Immediate[],
 ])[] = [
   [0x00, 0x01, []],
-  [0x02, 0x04, BLOCK_TYPE],
+  [0x02, 0x04, ['block type']],
   [0x05, 0x05, []],
   [END, END, []],
   [0x0c, 0x0d, ['index']],
@@ -30,7 +42,7 @@ const IMMEDIATES: readonly (readonly [
   [0x43, 0x43, ['bytes4']],
   [0x44, 0x44, ['bytes8']],
   [0x45, 0xc4, []],
-  [0xd0, 0xd0, ['number']],
+  [0xd0, 0xd0, ['reference type']],
   [0xd1, 0xd1, []],
   [0xd2, 0xd2, ['index']],
 ];
@@ -95,26 +107,42 @@ function isHarmless(body: Reader): boolean {
 function skipImmediates(reader: Reader, opcode: number): boolean {
   const immediates = opcode === PREFIX_MISC ? MISC[reader.u32()] : BY_OPCODE.get(opcode);
   if (immediates === undefined) return false;
-  for (const immediate of immediates) skip(reader, immediate);
-  return true;
+  return immediates.every((immediate) => skip(reader, immediate));
 }
 
-function skip(reader: Reader, immediate: Immediate): void {
+/** False for a form that is not known here, whose length would be a guess. */
+function skip(reader: Reader, immediate: Immediate): boolean {
   switch (immediate) {
-    case 'memory':
+    case 'memory': {
+      const alignment = reader.u32();
       reader.skipNumber();
-      reader.skipNumber();
-      return;
+      return alignment < HAS_MEMORY_INDEX;
+    }
+    case 'block type':
+      return skipBlockType(reader);
+    case 'reference type':
+      return REFERENCE_TYPES.includes(reader.u8());
     case 'indices':
       reader.list(() => reader.skipNumber());
-      return;
+      return true;
     case 'bytes4':
       reader.take(4);
-      return;
+      return true;
     case 'bytes8':
       reader.take(8);
-      return;
+      return true;
     default:
       reader.skipNumber();
+      return true;
   }
+}
+
+/** A type of one byte, or the index of a function type: a signed number that is not negative. */
+function skipBlockType(reader: Reader): boolean {
+  let byte = reader.u8();
+  if (byte === EMPTY_BLOCK || NUMBER_TYPES.includes(byte) || REFERENCE_TYPES.includes(byte)) {
+    return true;
+  }
+  while (byte >= 0x80) byte = reader.u8();
+  return (byte & 0x40) === 0;
 }

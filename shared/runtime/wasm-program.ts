@@ -11,11 +11,14 @@ import {
   unsupported,
 } from './host-functions.ts';
 import { InstancePool } from './instance-pool.ts';
+import { limits } from './limits.ts';
 import type { ExecutionResult, Program } from './runtime.ts';
 import { trapText } from './trap-text.ts';
 import { type ParsedModule, parseModule } from './wasm-module.ts';
 
 const ENTRY_POINT = ':';
+/** The longest form of an error of `errorBytesMax`: `255, ` for each byte. */
+const ERROR_CHARS_MAX = 64 + 5 * limits.errorBytesMax;
 
 /**
  * Validates and compiles a WebAssembly application of either guest ABI; each execution
@@ -80,13 +83,18 @@ function failed(error: string): Outcome {
   return {
     status: 'failed',
     output: null,
-    error,
+    error: storable(error),
     events: [],
     changes: [],
     rootHash: null,
     artifact: null,
     fuelUsed: 0n,
   };
+}
+
+/** Text that Postgres can hold, of a length that a caller can read. */
+function storable(error: string): string {
+  return error.replaceAll('\0', '\uFFFD').slice(0, ERROR_CHARS_MAX);
 }
 
 function refusalOf({ exports }: ParsedModule, method: string): string | null {

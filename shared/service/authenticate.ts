@@ -67,6 +67,8 @@ function bearerToken(request: IncomingMessage): string | null {
   return query === undefined ? null : new URLSearchParams(query).get('token');
 }
 
+const PROXY_HEADERS = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'];
+
 /**
  * True for a caller on this machine that came neither through a proxy, nor from a web page of
  * another site, nor by a foreign name that was pointed at this machine (DNS rebinding).
@@ -74,9 +76,12 @@ function bearerToken(request: IncomingMessage): string | null {
 export function isLoopback(request: IncomingMessage): boolean {
   const address = request.socket.remoteAddress ?? '';
   const isLocal = address === '::1' || /^(::ffff:)?127\./.test(address);
-  const { origin, host, 'x-forwarded-for': forwarded } = request.headers;
-  if (!isLocal || forwarded !== undefined) return false;
-  return isLocalName(`http://${host ?? ''}`) && (origin === undefined || isLocalName(origin));
+  const { origin, host } = request.headers;
+  if (!isLocal || PROXY_HEADERS.some((name) => name in request.headers)) return false;
+  return (
+    isLocalName(`http://${host?.includes('@') ? '' : (host ?? '')}`) &&
+    (origin === undefined || isLocalName(origin))
+  );
 }
 
 function isLocalName(url: string): boolean {

@@ -125,6 +125,10 @@ async function append(
 ): Promise<'committed' | 'fenced'> {
   const heads = headsOf(rows);
   const deleted = heads.filter(({ last }) => last.transaction.kind === 'delete');
+  assert(
+    deleted.length === rows.filter(({ transaction }) => transaction.kind === 'delete').length,
+    'nothing follows the tombstone of a context',
+  );
   const { rows: result } = await sql<{ held: string; expected: string; inserted: string }>`
     WITH wanted AS (
       SELECT * FROM unnest(${int8Array(fences.map(({ partition }) => BigInt(partition)))}::int8[],

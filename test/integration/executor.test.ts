@@ -1,9 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, test } from 'vitest';
 import { connectNats } from '#shared/bus/nats-bus.ts';
+import { encodeBase58 } from '#shared/crypto/base58.ts';
 import { openDatabase } from '#shared/store/database.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { systemClock } from '#shared/util/clock.ts';
@@ -258,7 +260,12 @@ describe('request ids', () => {
     const first = await start();
     const contextId = await first.client.open('kv-store');
     const before = await set(first.client, contextId, 'a', 'long ago');
-    const read = await set(first.client, contextId, 'b', 'before that');
+    const read = await first.client.execute(
+      contextId,
+      'set',
+      { key: 'b', value: 'b' },
+      { requestId: 'before that' },
+    );
     const later = Array.from({ length: 1_100 }, (_, i) => set(first.client, contextId, `k${i}`));
     await Promise.all(later);
     await first.stop();
@@ -267,13 +274,100 @@ describe('request ids', () => {
     const [again, other, reading] = await Promise.all([
       set(client, contextId, 'a', 'long ago'),
       set(client, contextId, 'c'),
-      client.execute(contextId, 'get', { key: 'k7' }, { requestId: 'before that' }),
+      client.execute(contextId, 'set', { key: 'b', value: 'b' }, { requestId: 'before that' }),
     ]);
 
     expect(again).toEqual(before);
     expect(reading).toEqual(read);
     expect(other.result?.sequence).toBe('1104');
     expect(await readLog(first.database.serviceUrl, contextId)).toHaveLength(1_104);
+  });
+});
+
+describe('deleting a context', () => {
+  test('ends its log, whatever is under way: what was acknowledged comes before the tombstone', async () => {
+    const node = await start();
+    const { client } = node;
+    for (let round = 0; round < 5; round += 1) {
+      const contextId = await client.open('kv-store');
+      const before = Array.from({ length: 10 }, (_, i) => set(client, contextId, `a${i}`));
+      const deleting = client.deleteContext(contextId);
+      const after = Array.from({ length: 60 }, (_, i) => set(client, contextId, `b${i}`));
+
+      expect(await deleting).toBe(true);
+      const answers = await Promise.all([...before, ...after]);
+
+      const log = await readLog(node.database.serviceUrl, contextId);
+      expect(log.at(-1)?.kind).toBe('delete');
+      const acknowledged = answers.flatMap(({ result }) => result?.sequence ?? []);
+      expect(log).toHaveLength(acknowledged.length + 2);
+      for (const { error } of answers.filter(({ result }) => result === undefined)) {
+        expect(error?.data).toMatchObject({ type: 'ContextNotFound' });
+      }
+      await expect(client.admin(`/admin-api/contexts/${contextId}`)).rejects.toThrow('404');
+      expect(await client.deleteContext(contextId)).toBe(false);
+    }
+  });
+});
+
+describe('creating a context', () => {
+  test('by many at once from one seed makes one, which works', async () => {
+    const { client } = await start();
+    const applicationId = await client.install('kv-store');
+    const neighbour = await client.createContext(applicationId);
+    for (let round = 0; round < 10; round += 1) {
+      const contextSeed = encodeBase58(randomBytes(32));
+      const create = () =>
+        client.admin<{ contextId: string }>('/admin-api/contexts', { applicationId, contextSeed });
+
+      const results = await Promise.allSettled(Array.from({ length: 20 }, create));
+      const made = results.flatMap((result) =>
+        result.status === 'fulfilled' ? result.value.contextId : [],
+      );
+
+      expect(made).toHaveLength(1);
+      expect((await set(client, made[0] ?? '', 'a')).error).toBeUndefined();
+      expect((await set(client, neighbour, 'a')).error).toBeUndefined();
+    }
+  });
+});
+
+describe('a guest that writes too much, or what Postgres cannot hold', () => {
+  const guest = assemble(`(module
+    (import "env" "storage_write" (func $write (param i64 i64 i64 i64 i64) (result i32)))
+    (import "env" "panic_utf8" (func $panic (param i64 i64 i64 i64 i32 i32)))
+    (import "env" "value_return" (func $return (param i64 i64 i64)))
+    (memory (export "memory") 200)
+    (data (i32.const 0) "a\\00b")
+    (data (i32.const 8) "1")
+    (func (export "ok") (call $return (i64.const 0) (i64.const 8) (i64.const 1)))
+    (func (export "poison")
+      (call $panic (i64.const 0) (i64.const 3) (i64.const 0) (i64.const 1) (i32.const 1) (i32.const 1)))
+    (func (export "flood") (local $i i32)
+      (loop $again
+        (i32.store (i32.const 16) (local.get $i))
+        (drop (call $write (i64.const 16) (i64.const 4) (i64.const 64) (i64.const 10485760) (i64.const 1)))
+        (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 9)))))
+  )`);
+
+  test('fails, leaves a failed transaction, and harms no neighbour', async () => {
+    const node = await start();
+    const { client } = node;
+    const contextId = await client.open(guest);
+
+    const methods = Array.from({ length: 20 }, (_, i) => (i === 7 ? 'poison' : 'ok'));
+    const answers = await Promise.all(
+      methods.map((method) => client.mutate(contextId, method, {})),
+    );
+    const flood = await client.mutate(contextId, 'flood', {});
+
+    expect(answers.filter(({ error }) => error === undefined)).toHaveLength(19);
+    expect(answers[7]?.error).toEqual({
+      type: 'FunctionCallError',
+      data: 'guest panicked: a\uFFFDb at a:1:1',
+    });
+    expect(flood.error).toEqual({ type: 'FunctionCallError', data: 'writes overflow' });
+    expect(await readLog(node.database.serviceUrl, contextId)).toHaveLength(22);
   });
 });
 
@@ -310,9 +404,11 @@ describe('a worker that is killed', () => {
       [1, 2].map((i) => set(client, contextId, `k${i}`)),
     );
 
-    for (const answer of await Promise.all(spinning)) {
-      expect(answer.error).toMatchObject({ data: { reason: 'execution took longer than 300 ms' } });
-    }
+    const reasons = (await Promise.all(spinning)).map(({ error }) => error?.data);
+    expect(reasons).toEqual([
+      { retryable: true, reason: 'execution took longer than 300 ms' },
+      { retryable: true, reason: 'a call of this context took too long, try again later' },
+    ]);
     for (const answer of await Promise.all(writes)) expect(answer.error).toBeUndefined();
     expect(await readLog(node.database.serviceUrl, odd)).toHaveLength(1);
   });

@@ -6,6 +6,7 @@ import { readTransactions } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import { oddGuest } from '../guests/odd-guest.ts';
 import type { Client, RpcAnswer } from '../support/client.ts';
+import { eventually } from '../support/eventually.ts';
 import { startTestNode, type TestNode } from '../support/node.ts';
 import { assemble } from '../support/wat.ts';
 
@@ -245,13 +246,35 @@ describe('one request id, one effect, one answer', () => {
     expect(await sequenceOf(kv)).toBe(head + 1n);
   });
 
-  test('also with other arguments, and also when the first one failed', async () => {
+  test('also when the first one failed', async () => {
     const requestId = 'failing';
     const first = await client.mutate(odd, 'fail', {}, { requestId });
-    const second = await client.mutate(odd, 'echo', {}, { requestId });
+    const second = await client.mutate(odd, 'fail', {}, { requestId });
 
     expect(first.error?.type).toBe('FunctionCallError');
     expect(second).toEqual(first);
+  });
+
+  test('another call under the same id is refused, and a query needs no id of its own', async () => {
+    const options = { requestId: 'same' };
+    const params = { contextId: kv, method: 'get', argsJson: { key: 'x' }, ...options };
+    expect((await client.rpc('query', params)).error).toBeUndefined();
+    const first = await client.mutate(kv, 'set', { key: 'x', value: '1' }, options);
+    expect(first.result?.sequence).toBeDefined();
+
+    const others = await Promise.all([
+      client.mutate(kv, 'set', { key: 'x', value: '2' }, options),
+      client.mutate(kv, 'remove', { key: 'x' }, options),
+      client.execute(kv, 'set', { key: 'x', value: '1' }, options),
+    ]);
+
+    for (const { error } of others) {
+      expect(error?.data).toEqual({
+        retryable: false,
+        reason: 'the requestId was used for another call',
+      });
+    }
+    expect((await client.rpc('query', params)).result?.output).toBe('1');
   });
 
   test('ids of different contexts do not meet', async () => {
@@ -267,7 +290,7 @@ describe('one request id, one effect, one answer', () => {
 describe('a guest that never ends', () => {
   test('is stopped, is told to retry, and takes nobody with it', async () => {
     const head = await sequenceOf(odd);
-    const [spun, ...others] = await Promise.all([
+    const [spun, behind, beside] = await Promise.all([
       client.mutate(odd, 'spin', {}),
       setTimeout(20).then(() => client.mutate(odd, 'put', { after: 'spin' })),
       client.mutate(kv, 'set', { key: 'beside', value: 'spin' }),
@@ -277,7 +300,12 @@ describe('a guest that never ends', () => {
       type: 'InternalError',
       data: { retryable: true, reason: 'execution took longer than 500 ms' },
     });
-    for (const answer of others) expect(answer.error).toBeUndefined();
+    expect(behind.error?.data).toEqual({
+      retryable: true,
+      reason: 'a call of this context took too long, try again later',
+    });
+    expect(beside.error).toBeUndefined();
+    await eventually(async () => (await client.mutate(odd, 'put', { after: 'spin' })).result);
     expect(await sequenceOf(odd)).toBe(head + 1n);
     expect((await client.query(odd, 'get')).result?.output).toEqual({ after: 'spin' });
   });

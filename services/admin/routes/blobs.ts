@@ -16,21 +16,29 @@ import {
   readBlobChunk,
   streamBlob,
 } from '#shared/store/blob-store.ts';
+import { Gate } from '#shared/util/gate.ts';
 import type { AdminConfig } from '../config.ts';
 import type { AdminRouter } from '../http.ts';
+
+/** A blob is in memory until its id is known. */
+const UPLOADS_MAX = 2;
 
 export function addBlobRoutes(
   router: AdminRouter,
   { database }: ServiceDeps,
   { blobBytesMax }: AdminConfig,
 ): void {
+  const uploads = new Gate(UPLOADS_MAX);
+
   router.put('/blobs', async (context) => {
     const wanted = context.query['hash'];
     const sha256 = wanted === undefined ? null : parseHash(wanted);
     if (Number(context.req.headers['content-length'] ?? 0) > blobBytesMax) {
       throw new AppError('payload_too_large', `a blob has at most ${blobBytesMax} bytes`);
     }
-    const blob = await putBlob(database, context.req, { bytesMax: blobBytesMax, sha256 });
+    const blob = await uploads.run(() =>
+      putBlob(database, context.req, { bytesMax: blobBytesMax, sha256 }),
+    );
     context.body = { data: { blob_id: blob.blobId, blobId: blob.blobId, size: blob.size } };
   });
 

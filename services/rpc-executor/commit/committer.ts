@@ -29,21 +29,26 @@ export interface CommitLane {
 /**
  * - `fenced`: another owner has the partition.
  * - `conflict`: the log already holds the sequence or a request id of it.
- * - `refused`: Postgres will never take it.
+ * - `refused`: Postgres will never take the first of them.
+ * - `unknown`: nobody knows whether it is in the log.
  */
-export type RollbackReason = 'fenced' | 'conflict' | 'refused';
+export type RollbackReason = 'fenced' | 'conflict' | 'refused' | 'unknown';
 
 export interface CommitterOptions {
   readonly database: Database;
   readonly log: Logger;
-  /** Largest number of rows in one Postgres transaction. */
+  /** Largest number of rows in one Postgres transaction, and of bytes but for a single row. */
   readonly rowsMax: number;
+  readonly bytesMax: number;
   /** Batches under way at once, each of other lanes. */
   readonly batchesMax: number;
   readonly onCommitted: (entries: readonly CommitEntry[]) => void;
   /** Tells which of the partitions are still ours, asking Postgres. */
   readonly recheck: (partitions: readonly number[]) => Promise<ReadonlySet<number>>;
 }
+
+/** A batch that dies so often while Postgres is there will never be taken. */
+const ATTEMPTS_MAX = 5;
 
 /**
  * Group commit: the next Postgres transaction takes everything that finished while the last one
@@ -109,10 +114,17 @@ export class Committer {
   }
 
   #take(): CommitEntry[] {
+    const { rowsMax, bytesMax } = this.#options;
     const batch: CommitEntry[] = [];
     const rest: CommitEntry[] = [];
+    const full = new Set<CommitLane>();
+    let bytes = 0;
     for (const entry of this.#queue) {
-      const isFree = !this.#busy.has(entry.lane) && batch.length < this.#options.rowsMax;
+      const size = sizeOf(entry.transaction);
+      const hasRoom = batch.length === 0 || (batch.length < rowsMax && bytes + size <= bytesMax);
+      const isFree = hasRoom && !this.#busy.has(entry.lane) && !full.has(entry.lane);
+      if (isFree) bytes += size;
+      else full.add(entry.lane);
       (isFree ? batch : rest).push(entry);
     }
     for (const { lane } of batch) this.#busy.add(lane);
@@ -125,6 +137,7 @@ export class Committer {
       await this.#commit(batch);
     } catch (error) {
       this.#options.log.error({ err: error }, 'commit gave up');
+      for (const [lane, entries] of byLane(batch)) lane.rolledBack(entries, 'unknown');
     } finally {
       for (const { lane } of batch) this.#busy.delete(lane);
       this.#underWay -= 1;
@@ -132,7 +145,8 @@ export class Committer {
     }
   }
 
-  async #commit(batch: readonly CommitEntry[]): Promise<void> {
+  /** True once the batch is in the log. */
+  async #commit(batch: readonly CommitEntry[]): Promise<boolean> {
     for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
       try {
         const result = await appendBatch(this.#options.database, {
@@ -146,21 +160,26 @@ export class Committer {
         if (result === 'committed') return this.#committed(batch);
         return await this.#fenced(batch);
       } catch (error) {
-        if (!isTransient(error)) return await this.#refused(batch, error);
+        if (!isTransient(error) || attempt >= ATTEMPTS_MAX) {
+          return await this.#refused(batch, error);
+        }
         this.#options.log.warn({ err: error, attempt }, 'commit outcome unknown, asking the log');
         await backoff(attempt, this.#stop.signal);
+        // This waits until Postgres answers: each attempt met one that was there.
         if (await this.#isInLog(batch)) return this.#committed(batch);
       }
     }
+    return false;
   }
 
-  #committed(batch: readonly CommitEntry[]): void {
+  #committed(batch: readonly CommitEntry[]): true {
     this.#options.onCommitted(batch);
     for (const [lane, entries] of byLane(batch)) lane.committed(entries);
+    return true;
   }
 
   /** Some partition was lost: its lanes roll back, the others try again. */
-  async #fenced(batch: readonly CommitEntry[]): Promise<void> {
+  async #fenced(batch: readonly CommitEntry[]): Promise<boolean> {
     // An attempt whose outcome was unknown may have been committed after all.
     if (await this.#isInLog(batch)) return this.#committed(batch);
     const ours = await this.#options.recheck(fences(batch).map(({ partition }) => partition));
@@ -171,20 +190,27 @@ export class Committer {
     if (kept.length === batch.length) {
       // The epoch moved although the partition is ours again: these lanes hold the old epoch.
       for (const [lane, entries] of byLane(kept)) lane.rolledBack(entries, 'fenced');
-    } else if (kept.length > 0) await this.#commit(kept);
+      return false;
+    }
+    return kept.length > 0 && (await this.#commit(kept));
   }
 
-  /** One lane's rows must not keep the others of the batch from being committed. */
-  async #refused(batch: readonly CommitEntry[], error: unknown): Promise<void> {
+  /** One row must not keep the others of the batch from being committed: each lane, then each row. */
+  async #refused(batch: readonly CommitEntry[], error: unknown): Promise<boolean> {
     const lanes = byLane(batch);
     if (lanes.size > 1) {
       for (const entries of lanes.values()) await this.#commit(entries);
-      return;
+      return false;
     }
     if (await this.#isInLog(batch)) return this.#committed(batch);
+    if (batch.length > 1 && !(error instanceof LogConflictError)) {
+      for (const entry of batch) if (!(await this.#commit([entry]))) return false;
+      return true;
+    }
     const reason = error instanceof LogConflictError ? 'conflict' : 'refused';
     if (reason === 'refused') this.#options.log.error({ err: error }, 'Postgres refused a commit');
     for (const [lane, entries] of lanes) lane.rolledBack(entries, reason);
+    return false;
   }
 
   /** A batch is atomic: it is in the log when its last row is, whatever came after it. */
@@ -207,6 +233,14 @@ export class Committer {
     }
     return false;
   }
+}
+
+/** Bytes of a row that a guest or a caller chose. */
+function sizeOf({ payload, output, artifact, events, changes }: Transaction): number {
+  let bytes = payload.length + (output?.length ?? 0) + (artifact?.length ?? 0);
+  for (const { data } of events) bytes += data.length;
+  for (const { value } of changes) bytes += value?.length ?? 0;
+  return bytes;
 }
 
 function byLane(batch: readonly CommitEntry[]): Map<CommitLane, CommitEntry[]> {

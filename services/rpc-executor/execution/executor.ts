@@ -13,7 +13,8 @@ import type { Clock } from '#shared/util/clock.ts';
 import type { Random } from '#shared/util/random.ts';
 import type { Committer } from '../commit/committer.ts';
 import type { PartitionOwner } from '../partitions/partition-owner.ts';
-import { Lane, replyOf } from './lane.ts';
+import { Lane } from './lane.ts';
+import { replyOf } from './lane-reply.ts';
 import type { LaneStore } from './lane-store.ts';
 import type { RunMode } from './worker-messages.ts';
 import { WorkerLostError, type WorkerPool } from './worker-pool.ts';
@@ -32,6 +33,8 @@ export interface ExecutorOptions {
   /** Bytes in memory over all contexts; the idle ones used least recently are dropped above it. */
   readonly stateBytesMax: number;
   readonly laneQueueMax: number;
+  /** How long a context's calls are refused after one that took too long. */
+  readonly holdBackMs: number;
   /** Requests waiting over all contexts; more are refused as overloaded. */
   readonly queueMax: number;
   readonly onCreated: (transaction: Transaction) => void;
@@ -47,6 +50,7 @@ export class Executor {
   /** Insertion order is least recently used first. */
   readonly #lanes = new Map<ContextId, Promise<Lane>>();
   readonly #open = new Map<ContextId, Lane>();
+  readonly #creating = new Set<ContextId>();
   #waiting = 0;
   #stateBytes = 0;
   #evicting = false;
@@ -75,7 +79,8 @@ export class Executor {
       const executorPublicKey = executorOf(lane, request.executorPublicKey);
       const drawn = this.#draw(payload, executorPublicKey);
       const asked = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
-      return await lane.submit({ ...asked, principal, requestId }, MODES[request.kind]);
+      const call = { ...asked, principal, requestId: kind === 'query' ? null : requestId };
+      return await lane.submit(call, MODES[kind]);
     } finally {
       this.#waiting -= 1;
     }
@@ -137,6 +142,7 @@ export class Executor {
       committer,
       store,
       queueMax: laneQueueMax,
+      holdBackMs: this.#options.holdBackMs,
       isLeaseValid: () => owner.isValid(partition),
       onResized: (bytes) => this.#resized(bytes),
       onClosed: (lane) => {
@@ -173,11 +179,21 @@ export class Executor {
 
   /** Runs `init` on empty state; only a success makes the context, together with its log. */
   async #create(request: Create): Promise<ExecuteReply> {
-    const { database, owner, pool } = this.#options;
+    const { database } = this.#options;
     const { contextId } = request;
-    if (this.#lanes.has(contextId) || (await findContext(database, contextId)) !== null) {
-      throw new AppError('conflict', 'Context already exists on node.');
+    if (this.#lanes.has(contextId) || this.#creating.has(contextId)) throw alreadyExists();
+    this.#creating.add(contextId);
+    try {
+      if ((await findContext(database, contextId)) !== null) throw alreadyExists();
+      return await this.#createNew(request);
+    } finally {
+      this.#creating.delete(contextId);
     }
+  }
+
+  async #createNew(request: Create): Promise<ExecuteReply> {
+    const { owner, pool } = this.#options;
+    const { contextId } = request;
     const partition = partitionOf(contextId);
     const epoch = owner.epochOf(partition);
     if (epoch === null) throw new AppError('stale_epoch', 'this executor does not own the context');
@@ -245,7 +261,7 @@ export class Executor {
         sealedPrivateKey: request.sealedPrivateKey,
       },
     });
-    if (result.kind === 'exists') throw new AppError('conflict', 'Context already exists on node.');
+    if (result.kind === 'exists') throw alreadyExists();
     if (result.kind === 'fenced') {
       throw new AppError('stale_epoch', 'this executor does not own the context');
     }
@@ -266,6 +282,10 @@ export class Executor {
     const drawn = this.#draw(new Uint8Array(), executorOf(lane, null));
     return { ...drawn, kind: 'delete', method: '', principal, requestId: null };
   }
+}
+
+function alreadyExists(): AppError {
+  return new AppError('conflict', 'Context already exists on node.');
 }
 
 /** The identity that runs a call: one of the context's members, or the node's own in it. */

@@ -7,23 +7,34 @@ import { listMembers } from '#shared/store/member-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
 import {
+  type LoggedRequest,
   readRecentRequests,
   readRequest,
   readTransactions,
   streamChanges,
 } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
-import { type Lane, type LaneReply, replyOf } from './lane.ts';
+import type { Lane } from './lane.ts';
+import { bytesOf, type LaneReply } from './lane-reply.ts';
+import { fingerprintOf, fingerprintOfCall } from './request-index.ts';
 import type { StateEntry } from './worker-messages.ts';
 import type { WorkerSlot } from './worker-pool.ts';
 
 const ENTRIES_PER_MESSAGE = 5_000;
-const RECENT_REQUESTS = 1_000;
+const RECENT = { limit: 1_000, outputBytesMax: 65_536 };
 
 export interface LoadedContext {
   readonly members: ReadonlySet<string>;
-  readonly recentRequests: ReadonlyMap<string, LaneReply>;
+  readonly recentRequests: ReadonlyMap<string, KnownRequest>;
   readonly knowsAllRequests: boolean;
+}
+
+/** A request that the log has an answer to. */
+export interface KnownRequest {
+  readonly fingerprint: string;
+  readonly reply: LaneReply;
+  /** Of the answer. */
+  readonly bytes: number;
 }
 
 /** What a lane reads from Postgres, and how it brings a context onto its worker. */
@@ -56,21 +67,25 @@ export class LaneStore {
     await this.#sendState(lane, slot, context.head.sequence);
     const [members, recent] = await Promise.all([
       listMembers(this.#database, lane.contextId),
-      readRecentRequests(this.#database, lane.contextKey, lane.contextId, RECENT_REQUESTS),
+      readRecentRequests(this.#database, lane.contextKey, RECENT),
     ]);
     lane.defaultExecutor = members.find(({ isOwned }) => isOwned)?.publicKey ?? null;
     return {
       members: new Set(members.map(({ publicKey }) => publicKey)),
       recentRequests: new Map(
-        recent.transactions.map((entry) => [entry.requestId ?? '', replyOf(entry)]),
+        recent.requests.map((request) => [
+          request.requestId,
+          knownRequestOf(request, fingerprintOf(request)),
+        ]),
       ),
       knowsAllRequests: recent.isWholeLog,
     };
   }
 
-  async findRequest(lane: Lane, requestId: string): Promise<LaneReply | null> {
+  async findRequest(lane: Lane, requestId: string): Promise<KnownRequest | null> {
     const logged = await readRequest(this.#database, lane.contextKey, lane.contextId, requestId);
-    return logged === null ? null : replyOf(logged);
+    if (logged === null) return null;
+    return knownRequestOf(logged, fingerprintOfCall(logged));
   }
 
   async writeSnapshot(lane: Lane, head: Head, entries: readonly StateEntry[]): Promise<void> {
@@ -122,4 +137,13 @@ export class LaneStore {
     }
     return snapshot.sequence;
   }
+}
+
+function knownRequestOf(
+  logged: Pick<LoggedRequest, 'status' | 'output' | 'error' | 'sequence' | 'hash'>,
+  fingerprint: string,
+): KnownRequest {
+  const { status, output, error, sequence, hash } = logged;
+  const reply = { outcome: { status, output, error }, sequence, hash };
+  return { fingerprint, reply, bytes: bytesOf({ output, error }) };
 }

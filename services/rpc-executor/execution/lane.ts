@@ -1,19 +1,14 @@
 import { AppError } from '#shared/domain/app-error.ts';
-import type { ApplicationId, ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
-import type { Outcome, Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
+import type { ApplicationId, ContextId, PublicKey } from '#shared/domain/ids.ts';
+import type { Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
 import type { CommitEntry, CommitLane, Committer, RollbackReason } from '../commit/committer.ts';
-import type { LaneStore } from './lane-store.ts';
-import { RequestIndex } from './request-index.ts';
+import { type CloseCode, closedError, closeErrorOf, heldBackError } from './lane-errors.ts';
+import { bytesOf, type LaneReply, replyOf } from './lane-reply.ts';
+import type { KnownRequest, LaneStore } from './lane-store.ts';
+import { demandSame, fingerprintOfCall, RequestIndex } from './request-index.ts';
+import { SnapshotPolicy } from './snapshot-policy.ts';
 import type { FromWorker, RunMode } from './worker-messages.ts';
 import { WorkerLostError, type WorkerSlot } from './worker-pool.ts';
-
-/** What a caller gets once it is durable. */
-export interface LaneReply {
-  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error'>;
-  /** Position of the transaction, or null when none was left. */
-  readonly sequence: bigint | null;
-  readonly hash: TransactionHash | null;
-}
 
 interface Job {
   readonly request: TransactionRequest;
@@ -37,6 +32,8 @@ export interface LaneOptions {
   readonly store: LaneStore;
   readonly isLeaseValid: () => boolean;
   readonly queueMax: number;
+  /** How long calls are refused after one that took too long. */
+  readonly holdBackMs: number;
   readonly onClosed: (lane: Lane) => void;
   /** The state of the context in memory grew, or shrank, by so many bytes. */
   readonly onResized: (bytes: number) => void;
@@ -67,9 +64,10 @@ export class Lane implements CommitLane {
   readonly #requests = new RequestIndex<LaneReply>();
   #members: ReadonlySet<string> = new Set();
   #stateBytes = 0;
-  #sinceSnapshot = 0;
-  #bytesSinceSnapshot = 0;
+  readonly #snapshots: SnapshotPolicy;
   #snapshotting = false;
+  #tombstone: Job | null = null;
+  #isHeldBack = false;
   #onNothingCommitting: (() => void) | null = null;
 
   constructor(options: LaneOptions) {
@@ -77,6 +75,7 @@ export class Lane implements CommitLane {
     this.partition = options.partition;
     this.epoch = options.epoch;
     this.#options = options;
+    this.#snapshots = new SnapshotPolicy(options.store.snapshotEvery);
     options.slot.onLost(this.#onWorkerLost);
   }
 
@@ -106,21 +105,27 @@ export class Lane implements CommitLane {
   }
 
   /**
-   * Runs one request after all that were submitted before it. Rejects with an AppError; a
+   * Runs one request after all that were submitted before it. Throws and rejects AppErrors; a
    * retryable one leaves no transaction unless its `requestId` shows otherwise.
    */
   submit(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
     const { requestId } = request;
-    const known = requestId === null ? undefined : this.#requests.get(requestId);
-    if (known !== undefined) return known;
+    if (requestId === null) return this.#enqueue(request, mode);
+    const fingerprint = fingerprintOfCall(request);
+    const known = this.#requests.get(requestId);
+    if (known !== undefined) {
+      demandSame(fingerprint, known.fingerprint);
+      return known.reply;
+    }
     const reply = this.#enqueue(request, mode);
-    if (requestId !== null) this.#requests.add(requestId, reply);
+    this.#requests.add(requestId, { fingerprint, reply });
     return reply;
   }
 
   #enqueue(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
     return new Promise<LaneReply>((resolve, reject) => {
       if (this.#stage === 'closed') return reject(closedError());
+      if (this.#isHeldBack) return reject(heldBackError());
       if (this.#waiting.length + this.#sent.size >= this.#options.queueMax) {
         return reject(new AppError('overloaded', 'the context has too many requests waiting'));
       }
@@ -134,9 +139,22 @@ export class Lane implements CommitLane {
         heldReply: null,
         ticket: Symbol('ticket'),
       };
-      if (this.#stage === 'ready') this.#send(job);
-      else this.#waiting.push(job);
+      this.#waiting.push(job);
+      this.#sendWaiting();
     });
+  }
+
+  /** Sends what waits, in order; nothing runs behind a tombstone that may yet be rolled back. */
+  #sendWaiting(): void {
+    if (this.#stage !== 'ready') return;
+    while (this.#waiting.length > 0 && !this.#isDeleting()) {
+      const job = this.#waiting.shift();
+      if (job !== undefined) this.#send(job);
+    }
+  }
+
+  #isDeleting(): boolean {
+    return this.#tombstone !== null && this.#sent.has(this.#tombstone);
   }
 
   #send(job: Job): void {
@@ -146,6 +164,7 @@ export class Lane implements CommitLane {
       return;
     }
     job.stage = 'running';
+    if (job.request.kind === 'delete') this.#tombstone = job;
     const ticket = Symbol('ticket');
     job.ticket = ticket;
     this.#sent.add(job);
@@ -194,7 +213,9 @@ export class Lane implements CommitLane {
     const { ticket } = job;
     try {
       const logged = await this.#options.store.findRequest(this, requestId);
-      if (job.ticket === ticket) this.#hold(job, logged ?? reply);
+      if (job.ticket !== ticket) return;
+      if (logged !== null) demandSame(fingerprintOfCall(job.request), logged.fingerprint);
+      this.#hold(job, logged?.reply ?? reply);
     } catch (error) {
       if (job.ticket === ticket) this.#runFailed(job, error);
     }
@@ -204,7 +225,19 @@ export class Lane implements CommitLane {
     if (error instanceof WorkerLostError) return;
     this.#sent.delete(job);
     job.reject(error instanceof Error ? error : new Error('unknown failure'));
+    if (error instanceof AppError && error.code === 'timeout') this.#holdBack();
     this.#settleHeld();
+    this.#sendWaiting();
+  }
+
+  /** A call cost the worker its thread: what this context asks next must not do so at once. */
+  #holdBack(): void {
+    this.#isHeldBack = true;
+    setTimeout(() => {
+      this.#isHeldBack = false;
+    }, this.#options.holdBackMs).unref();
+    this.#sendBack((job) => job.stage === 'running');
+    for (const job of this.#waiting.splice(0)) job.reject(heldBackError());
   }
 
   committed(entries: readonly CommitEntry[]): void {
@@ -213,11 +246,10 @@ export class Lane implements CommitLane {
       if (job !== undefined) {
         this.#sent.delete(job);
         job.resolve(replyOf(transaction));
+        const { requestId } = transaction;
+        if (requestId !== null) this.#requests.resize(requestId, bytesOf(transaction));
       }
-      this.#sinceSnapshot += 1;
-      for (const { value } of transaction.changes) {
-        this.#bytesSinceSnapshot += 32 + (value?.length ?? 0);
-      }
+      this.#snapshots.add(transaction);
       if (transaction.kind === 'delete') this.close('context_not_found');
     }
     this.#settleHeld();
@@ -228,6 +260,7 @@ export class Lane implements CommitLane {
   rolledBack(_entries: readonly CommitEntry[], reason: RollbackReason): void {
     this.#options.committer.withdraw(this);
     if (reason === 'fenced') return this.close('stale_epoch');
+    if (reason === 'unknown') return this.close('unavailable');
     const refused = reason === 'refused' ? this.#firstSent('committing') : undefined;
     if (refused !== undefined) {
       this.#sent.delete(refused);
@@ -245,13 +278,13 @@ export class Lane implements CommitLane {
   }
 
   /** Ends the lane: what it has not answered is refused with `code`. */
-  close(code: 'stale_epoch' | 'context_not_found' | 'unavailable'): void {
+  close(code: CloseCode): void {
     if (this.#stage === 'closed') return;
     this.resize(0);
     this.#stage = 'closed';
     this.#options.slot.send({ kind: 'close', contextId: this.contextId });
     this.#options.slot.offLost(this.#onWorkerLost);
-    const error = this.#closeError(code);
+    const error = closeErrorOf(code, this.contextId);
     for (const job of [...this.#sent, ...this.#waiting]) {
       job.ticket = Symbol('closed');
       job.reject(error);
@@ -260,12 +293,6 @@ export class Lane implements CommitLane {
     this.#waiting.length = 0;
     this.#noticeNothingCommitting();
     this.#options.onClosed(this);
-  }
-
-  #closeError(code: 'stale_epoch' | 'context_not_found' | 'unavailable'): AppError {
-    if (code === 'stale_epoch') return closedError();
-    if (code === 'unavailable') return new AppError('timeout', 'the outcome is unknown, try again');
-    return new AppError('context_not_found', 'no such context', { contextId: this.contextId });
   }
 
   /** Arrow function: it is registered and removed by identity. */
@@ -310,7 +337,16 @@ export class Lane implements CommitLane {
       const logged = await this.#options.store.findRequest(this, job.request.requestId);
       if (logged === null) continue;
       this.#waiting.splice(this.#waiting.indexOf(job), 1);
-      job.resolve(logged);
+      this.#answer(job, logged);
+    }
+  }
+
+  #answer(job: Job, { fingerprint, reply }: KnownRequest): void {
+    try {
+      demandSame(fingerprintOfCall(job.request), fingerprint);
+      job.resolve(reply);
+    } catch (error) {
+      job.reject(error instanceof Error ? error : new Error('unknown failure'));
     }
   }
 
@@ -323,7 +359,7 @@ export class Lane implements CommitLane {
     this.#requests.fill(loaded.recentRequests, loaded.knowsAllRequests);
     if (slot.generation !== generation) return await this.#load();
     this.#stage = 'ready';
-    for (const job of this.#waiting.splice(0)) this.#send(job);
+    this.#sendWaiting();
   }
 
   /** Answers what wrote nothing, up to the first job that still waits for its commit. */
@@ -342,13 +378,10 @@ export class Lane implements CommitLane {
   }
 
   #maybeSnapshot(): void {
-    const isDue =
-      this.#sinceSnapshot >= this.#options.store.snapshotEvery &&
-      this.#bytesSinceSnapshot * 2 >= this.#stateBytes;
+    const isDue = this.#snapshots.isDue(this.#stateBytes);
     if (!isDue || this.#snapshotting || this.#stage !== 'ready') return;
     this.#snapshotting = true;
-    this.#sinceSnapshot = 0;
-    this.#bytesSinceSnapshot = 0;
+    this.#snapshots.reset();
     void this.#snapshot().finally(() => {
       this.#snapshotting = false;
     });
@@ -361,14 +394,4 @@ export class Lane implements CommitLane {
       .catch(() => null);
     if (reply?.kind === 'snapshot') await store.writeSnapshot(this, reply.head, reply.entries);
   }
-}
-
-/** The answer that a logged transaction gave its caller. */
-export function replyOf(transaction: Transaction): LaneReply {
-  const { status, output, error, sequence, hash } = transaction;
-  return { outcome: { status, output, error }, sequence, hash };
-}
-
-function closedError(): AppError {
-  return new AppError('stale_epoch', 'the context moved to another executor, try again');
 }

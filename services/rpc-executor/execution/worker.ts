@@ -23,7 +23,7 @@ port.on('message', (batch: readonly ToWorker[]) => {
   let replies: FromWorker[] = [];
   let postedAt = performance.now();
   for (const message of batch) {
-    const reply = handle(message);
+    const reply = handleSafely(message);
     if (reply !== null) replies.push(reply);
     if (replies.length > 0 && performance.now() - postedAt > REPLY_AFTER_MS) {
       port.postMessage(replies);
@@ -33,6 +33,17 @@ port.on('message', (batch: readonly ToWorker[]) => {
   }
   if (replies.length > 0) port.postMessage(replies);
 });
+
+/** A message about a context that was closed meanwhile must not cost the others their thread. */
+function handleSafely(message: ToWorker): FromWorker | null {
+  try {
+    return handle(message);
+  } catch (error) {
+    if ('contextId' in message) contexts.delete(message.contextId);
+    const reason = error instanceof Error ? error.message : 'unknown';
+    return 'runId' in message ? { kind: 'fault', runId: message.runId, message: reason } : null;
+  }
+}
 
 function handle(message: ToWorker): FromWorker | null {
   switch (message.kind) {

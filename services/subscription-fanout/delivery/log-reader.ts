@@ -1,9 +1,9 @@
 import type { ContextId } from '#shared/domain/ids.ts';
-import { type LogNotice, noticeOf } from '#shared/protocol/log-notice.ts';
+import type { LogNotice } from '#shared/protocol/log-notice.ts';
 import type { Database } from '#shared/store/database.ts';
-import { readTransactions } from '#shared/store/log-reader.ts';
+import { readNotices } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
-import type { Gate } from './gate.ts';
+import type { Gate } from '#shared/util/gate.ts';
 
 /** The log of one context, as the fanout reads it. */
 export interface ContextLog {
@@ -30,8 +30,7 @@ export function createLogReader(database: Database, gate: Gate): OpenContextLog 
         await gate.run(async () => {
           contextKey ??= (await findContext(database, contextId))?.contextKey ?? null;
           if (contextKey === null) return [];
-          const rows = await readTransactions(database, contextKey, contextId, { from, limit });
-          return rows.map(noticeOf);
+          return await readNotices(database, contextKey, contextId, { from, limit });
         }),
     };
   };

@@ -121,11 +121,9 @@ async function check(
   if (since === undefined) return null;
   const { sequence, hash } = since;
   if (sequence > feed.head) await feed.catchUp();
-  if (sequence > feed.head) {
-    const data = `\`since\` ${sequence} is beyond the last sequence ${feed.head} of ${contextId}`;
-    return { type: 'ParseError', data };
-  }
-  if (hash === null || hash === (await feed.hashAt(sequence))) return null;
+  const isThere = sequence <= feed.head;
+  if (isThere && hash === null) return null;
+  if (isThere && hash === (await feed.hashAt(sequence))) return null;
   return { type: 'ResyncRequired', data: { contextId, sequence: sequence.toString() } };
 }
 

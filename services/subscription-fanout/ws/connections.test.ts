@@ -89,7 +89,7 @@ it('resumes from a position, or says why it cannot', async () => {
   client.socket.send(since({ sequence: '3', hash: 'other' }));
   client.socket.send(since({ sequence: '3', hash: 'hash-3' }));
   const [beyond, fork] = await client.take(2);
-  expect(beyond).toMatchObject({ id: 1, error: { type: 'ParseError' } });
+  expect(beyond).toMatchObject({ id: 1, error: { type: 'ResyncRequired' } });
   expect(fork).toEqual({
     id: 1,
     error: { type: 'ResyncRequired', data: { contextId, sequence: '3' } },
