@@ -9,6 +9,8 @@ export const adminConfigSchema = z.strictObject({
   blobBytesMax: z.int().min(1).default(134_217_728),
   /** How long a URL may take to deliver the application. */
   downloadMs: z.int().min(1).default(30_000),
+  /** How long an invitation to a context can be used. */
+  invitationMs: z.int().min(1).default(604_800_000),
   /** How long creating or deleting a context may take. */
   requestMs: z.int().min(1).default(30_000),
 });

@@ -1,93 +1,88 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import Koa, { type Context, type Next } from 'koa';
-import { Router } from '@koa/router';
-import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
-import { createAuthenticate, type Principal } from '#shared/service/authenticate.ts';
-import { CORS_HEADERS } from '#shared/service/cors.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import { createKoaDoor, type DoorContext, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import type { AdminConfig } from './config.ts';
-import { BodyError } from './json-body.ts';
-import { addApplicationRoutes } from './routes/applications.ts';
-import { addBlobRoutes } from './routes/blobs.ts';
-import { addContextRoutes } from './routes/contexts.ts';
+import { aliasRoutes } from './routes/aliases.ts';
+import { applicationRoutes } from './routes/applications.ts';
+import { blobRoutes } from './routes/blobs.ts';
+import { contextRoutes } from './routes/contexts.ts';
+import { memberRoutes } from './routes/members.ts';
 
-/** What every route finds on its context. */
-interface AdminState {
-  principal: Principal;
+const PREFIX = '/admin-api';
+/** What older tools reach below `/dev`, by the node's own key: the same, under another path. */
+const DEV =
+  /^\/(install-(dev-)?application|applications(\/:id)?|contexts(\/.+)?|identity\/context)$/;
+const CHAIN_ONLY = [
+  ['post', '/contexts/:id/proposals'],
+  ['get', '/contexts/:id/proposals/count'],
+  ['get', '/contexts/:id/proposals/:proposal'],
+  ['get', '/contexts/:id/proposals/:proposal/approvals/count'],
+  ['get', '/contexts/:id/proposals/:proposal/approvals/users'],
+  ['post', '/contexts/:id/proposals/get-context-value'],
+  ['post', '/contexts/:id/proposals/context-storage-entries'],
+  ['get', '/contexts/:id/proxy-contract'],
+] as const;
+
+/** Every route of the admin service, with who may call it. */
+export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Route[] {
+  const routes: Route[] = [
+    ...applicationRoutes(deps, config),
+    ...memberRoutes(deps, config),
+    ...contextRoutes(deps, config),
+    ...blobRoutes(deps, config),
+    ...aliasRoutes(deps, config),
+    ...CHAIN_ONLY.map(([method, path]): Route => {
+      const rule = { permission: 'context_read', on: 'path' } as const;
+      return { method, path, rule, handle: notImplemented };
+    }),
+    { method: 'get', path: '/peers', rule: { permission: 'application_read' }, handle: peers },
+  ];
+  const dev = routes
+    .filter(({ path }) => DEV.test(path))
+    .map((route): Route => ({ ...route, path: `/dev${route.path}` }));
+  return [
+    { method: 'get' as const, path: '/health', rule: 'public' as const, handle: alive },
+    {
+      method: 'get' as const,
+      path: '/certificate',
+      rule: 'public' as const,
+      handle: noCertificate,
+    },
+    {
+      method: 'get' as const,
+      path: '/is-authed',
+      rule: { permission: 'application_read' as const },
+      handle: alive,
+    },
+    ...routes,
+    ...dev,
+  ].map((route): Route => ({ ...route, path: `${PREFIX}${route.path}` }));
 }
-
-export type AdminRouter = Router<AdminState>;
 
 /** Builds the request handler of `/admin-api`. */
 export function createAdminHandler(
   deps: ServiceDeps,
   config: AdminConfig,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const authenticate = createAuthenticate(deps.bus, deps.clock);
-  const app = new Koa<AdminState>();
-  app.on('error', (error: unknown) => deps.log.warn({ err: error }, 'the answer was cut off'));
-  const open = new Router<AdminState>({ prefix: '/admin-api' });
-  open.get('/health', alive);
-  const guarded: AdminRouter = new Router<AdminState>({ prefix: '/admin-api' });
-  guarded.use(async (context, next) => {
-    context.state.principal = await authenticate(context.req);
-    await next();
-  });
-  guarded.get('/is-authed', alive);
-  addApplicationRoutes(guarded, deps, config);
-  addContextRoutes(guarded, deps, config);
-  addBlobRoutes(guarded, deps, config);
-
-  app.use(cors);
-  app.use(answerErrors(deps));
-  app.use(open.routes());
-  app.use(guarded.routes());
-  app.use(refuseMethod([open, guarded]));
-  const handle = app.callback();
-  return (request, response) => void handle(request, response);
+  return createKoaDoor(deps, adminRoutes(deps, config));
 }
 
-function alive(context: Context): void {
+function alive(context: DoorContext): void {
   context.body = { data: { status: 'alive' } };
 }
 
-async function cors(context: Context, next: Next): Promise<void> {
-  context.set(CORS_HEADERS);
-  if (context.method === 'OPTIONS') context.status = 204;
-  else await next();
+/** No peers are dialled yet: the dialect's answer, without a wrapper. */
+function peers(context: DoorContext): void {
+  context.body = { count: 0 };
 }
 
-/**
- * Refusals of a body or of the caller are plain text; every other error is `{"error": "…"}`, as
- * the dialect has it. What is not an AppError is logged and answered without its text.
- */
-function answerErrors(deps: ServiceDeps) {
-  return async (context: Context, next: Next): Promise<void> => {
-    try {
-      await next();
-    } catch (error) {
-      if (error instanceof BodyError) {
-        context.status = error.status;
-        context.body = error.message;
-        return;
-      }
-      const isKnown = error instanceof AppError;
-      if (!isKnown) deps.log.error({ err: error, path: context.path }, 'an admin request failed');
-      const known = isKnown ? error : new AppError('internal', 'internal error');
-      context.status = ERROR_TABLE[known.code].status;
-      if (known.code === 'payload_too_large') context.set('connection', 'close');
-      context.body = known.code === 'unauthorized' ? known.message : { error: known.message };
-    }
-  };
+/** TLS ends at a proxy before the node. */
+function noCertificate(context: DoorContext): void {
+  context.status = 404;
+  context.body = 'Certificate not found';
 }
 
-/** An unknown route stays 404; a known one with another verb is 405. Both are empty. */
-function refuseMethod(routers: readonly AdminRouter[]) {
-  return (context: Context): void => {
-    const isKnown = routers.some((router) =>
-      router.match(context.path, context.method).path.some(({ methods }) => methods.length > 0),
-    );
-    context.status = isKnown ? 405 : 404;
-    context.body = '';
-  };
+function notImplemented(): void {
+  throw new AppError('not_implemented', 'proposals need a blockchain, which Cairn does not use');
 }

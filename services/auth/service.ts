@@ -1,45 +1,129 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { Counter, Gauge } from 'prom-client';
 import { subjects } from '#shared/bus/subjects.ts';
 import type { BusSubscription } from '#shared/bus/bus.ts';
-import type { Principal, VerifyReply, VerifyRequest } from '#shared/service/authenticate.ts';
+import { keyPairOf } from '#shared/crypto/ed25519.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { Credentials } from '#shared/service/authenticate.ts';
+import { createKoaDoor } from '#shared/service/koa/koa-door.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
+import { forgetSpent } from '#shared/store/spent-store.ts';
+import { AccessFileError, AccessRules } from './access-rules.ts';
+import type { AuthConfig } from './config.ts';
+import { authRoutes } from './http.ts';
+import { Login } from './login.ts';
+import { RateLimits } from './rate-limits.ts';
+import { Tokens } from './tokens.ts';
+import { Verifier } from './verify.ts';
 
-export interface AuthConfig {
-  readonly adminToken: string;
-  /** Lets callers on this machine in without a token. */
-  readonly open: boolean;
-}
+const HOUSEKEEPING_MS = 3_600_000;
+const RELOAD = 'reload';
 
-/** Tells the other services who a caller is. It knows the node's admin token. */
-export function createAuthService(deps: ServiceDeps, config: AuthConfig): Service {
-  const { bus } = deps;
-  let responder: BusSubscription | undefined;
+/** Login by wallet, keys, tokens and access rules; tells the other services who a caller is. */
+export function createAuthService(deps: ServiceDeps, config: AuthConfig): Service & AccessReload {
+  const { bus, database, log } = deps;
+  const nodePublicKey = keyPairOf(config.nodeKey).publicKey;
+  const metrics = accessMetrics(deps);
+  const subscriptions: BusSubscription[] = [];
+  let rules = AccessRules.none;
+  let timer: NodeJS.Timeout | undefined;
+  const tokens = new Tokens(deps, config);
+  const limits = new RateLimits(config);
+  const login = new Login(deps, config, nodePublicKey);
+  const verifier = new Verifier({
+    deps,
+    config,
+    nodePublicKey,
+    tokens,
+    limits,
+    rules: () => rules,
+  });
+  const publishChange = (text = '') => bus.publish(subjects.authChanged, Buffer.from(text));
+  const routes = authRoutes({
+    deps,
+    config,
+    login,
+    tokens,
+    limits,
+    verifier,
+    onChanged: publishChange,
+    reloadAccess: reloadEverywhere,
+  });
+
   return {
     name: 'auth',
-    isReady: () => responder !== undefined && bus.isConnected(),
+    door: { prefixes: routes.map(({ path }) => path), handle: createKoaDoor(deps, routes) },
+    isReady: () => subscriptions.length > 0 && bus.isConnected(),
+    reloadAccess: reloadEverywhere,
     start: async () => {
-      responder = bus.respond(subjects.authVerify, 'auth', async (payload) => {
-        const request = JSON.parse(Buffer.from(payload).toString()) as VerifyRequest;
-        const reply: VerifyReply = { principal: principalOf(request, config) };
-        return Buffer.from(JSON.stringify(reply));
-      });
+      await loadRules();
+      await tokens.rotate();
+      timer = setInterval(() => void keepHouse(), HOUSEKEEPING_MS);
+      subscriptions.push(
+        bus.respond(subjects.authVerify, 'auth', async (payload) => {
+          const credentials = JSON.parse(Buffer.from(payload).toString()) as Credentials;
+          return Buffer.from(JSON.stringify(await verifier.verify(credentials)));
+        }),
+        bus.subscribe(subjects.authChanged, (payload) => {
+          if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
+        }),
+      );
     },
     [Symbol.asyncDispose]: async () => {
-      responder?.unsubscribe();
-      responder = undefined;
+      clearInterval(timer);
+      for (const subscription of subscriptions.splice(0)) subscription.unsubscribe();
     },
   };
-}
 
-/** A wrong token is refused also where none is needed: its sender expects it to count. */
-function principalOf({ token, isLoopback }: VerifyRequest, config: AuthConfig): Principal | null {
-  if (token !== null) {
-    return isEqual(token, config.adminToken) ? { id: 'admin', kind: 'admin-token' } : null;
+  /** All or nothing: any error keeps the rules that are. */
+  async function loadRules(): Promise<void> {
+    if (config.accessFile === null) return;
+    try {
+      const text = await readFile(config.accessFile, 'utf8').catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+        throw error;
+      });
+      rules = AccessRules.parse(text);
+      metrics.loaded.setToCurrentTime();
+    } catch (error) {
+      metrics.errors.inc();
+      const reason = error instanceof Error ? error.message : 'unreadable';
+      log.error({ reason, file: config.accessFile }, 'the access file is not used');
+      throw error instanceof AccessFileError
+        ? new AppError('invalid_request', `the access file is not used: ${reason}`)
+        : error;
+    }
   }
-  return config.open && isLoopback ? { id: 'local', kind: 'open' } : null;
+
+  async function reloadEverywhere(): Promise<void> {
+    await loadRules();
+    publishChange(RELOAD);
+  }
+
+  async function keepHouse(): Promise<void> {
+    await Promise.all([forgetSpent(database), tokens.rotate()]).catch((error: unknown) => {
+      log.warn({ err: error }, 'housekeeping failed');
+    });
+  }
 }
 
-function isEqual(a: string, b: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(a), digest(b));
+export interface AccessReload {
+  /** Reads the access file again, on all replicas. Throws AppError `invalid_request`. */
+  reloadAccess(): Promise<void>;
+}
+
+function accessMetrics({ metrics }: ServiceDeps) {
+  const registers = [metrics];
+  return {
+    errors: new Counter({
+      name: 'cairn_access_file_errors_total',
+      help: 'Times that the access file could not be used.',
+      registers,
+    }),
+    loaded: new Gauge({
+      name: 'cairn_access_file_loaded_timestamp_seconds',
+      help: 'When the access file was read last.',
+      registers,
+    }),
+  };
 }

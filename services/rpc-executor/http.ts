@@ -1,6 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
+import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
+import type { Principal } from '#shared/domain/permissions.ts';
+import { parsePublicKey } from '#shared/protocol/ids.ts';
+import { authorize } from '#shared/service/authorize.ts';
+import { retryAfterOf } from '#shared/service/koa/koa-door.ts';
 import {
   encodeError,
   encodeResult,
@@ -39,6 +44,7 @@ async function handle(
   response: ServerResponse,
 ): Promise<void> {
   const principal = await options.authenticate(request);
+  demandDoor(request, principal);
   if (!/^application\/(.+\+)?json\b/i.test(request.headers['content-type'] ?? '')) {
     const text = 'Expected request with `Content-Type: application/json`';
     return send(response, 415, text, 'text/plain; charset=utf-8');
@@ -51,29 +57,32 @@ async function handle(
   const answer =
     parsed.kind === 'error'
       ? encodeError(parsed.id, parsed.error)
-      : await call(options, parsed, principal.id);
+      : await call(options, parsed, principal);
   send(response, 200, answer, 'application/json');
 }
 
 async function call(
   options: JsonRpcOptions,
   parsed: ParsedCall,
-  principal: string,
+  principal: Principal,
 ): Promise<string> {
   const { contextId, method, argsJson, executorPublicKey, requestId } = parsed.params;
   let reply: ExecuteReply;
   try {
+    const permission = parsed.method === 'query' ? 'context_query' : 'context_mutate';
+    authorize(principal, permission, contextId);
     reply = await options.execute({
       kind: parsed.method,
       contextId,
       method,
       payload: argsJson,
-      executorPublicKey,
-      principal,
+      executorPublicKey: identityOf(principal, executorPublicKey, contextId),
+      principal: principal.id,
       requestId,
     });
   } catch (error) {
     if (!(error instanceof AppError)) options.log.error({ err: error }, 'a call failed');
+    else if (error.code === 'unauthorized') throw error;
     return encodeError(parsed.id, rpcErrorOf(parsed.method, error));
   }
   const { status, output, error } = reply.outcome;
@@ -84,11 +93,35 @@ async function call(
   return encodeResult(parsed.id, output, reply);
 }
 
+/** Nobody gets a body parsed for nothing; `/jsonrpc/dev` is the node operator's. */
+function demandDoor({ url }: IncomingMessage, principal: Principal): void {
+  const { kind, grants } = principal;
+  if (grants.length === 0) authorize(principal, 'context_query');
+  if (!url?.startsWith('/jsonrpc/dev')) return;
+  if (kind === 'node-key' || kind === 'admin-token' || kind === 'open') return;
+  throw new AppError('unauthorized', '');
+}
+
+/** A token is for one identity, and for no other. */
+function identityOf(
+  { executorPublicKey }: Principal,
+  asked: PublicKey | null,
+  contextId: ContextId,
+): PublicKey | null {
+  if (executorPublicKey === null) return asked;
+  if (asked === null || asked === executorPublicKey) return parsePublicKey(executorPublicKey);
+  throw new AppError('forbidden', 'the token is for another identity', {
+    contextId,
+    publicKey: asked,
+  });
+}
+
 function sendFailure(response: ServerResponse, error: unknown): void {
   if (response.headersSent) return void response.destroy();
   const known = error instanceof AppError ? error : new AppError('internal', 'internal error');
   const { status } = ERROR_TABLE[known.code];
   if (status === 413) response.setHeader('connection', 'close');
+  if (known.code === 'rate_limited') response.setHeader('retry-after', retryAfterOf(known));
   send(response, status, known.message, 'text/plain; charset=utf-8');
 }
 

@@ -5,13 +5,14 @@ export interface BannerOptions {
   readonly internalUrl: string;
   readonly dataDirectory: string;
   readonly token: string;
+  readonly setupToken: string;
   readonly isOpen: boolean;
   readonly demo: readonly DemoContext[];
 }
 
 /** Tells a new user where everything is, and what to paste next. */
 export function printBanner(options: BannerOptions): void {
-  const { url, internalUrl, dataDirectory, token, isOpen, demo } = options;
+  const { url, internalUrl, dataDirectory, token, setupToken, isOpen, demo } = options;
   const port = new URL(url).port;
   const lines = [
     '',
@@ -23,6 +24,7 @@ export function printBanner(options: BannerOptions): void {
     `  health, stats  ${internalUrl}/livez, /readyz, /metrics`,
     `  data           ${dataDirectory}`,
     `  admin token    ${token}`,
+    `  setup token    ${setupToken}   (for the first wallet that logs in)`,
     ...demo.map(({ name, contextId }) => `  ${name.padEnd(13)}  context ${contextId}`),
     ...(isOpen ? ['  --open         callers on this machine need no token'] : []),
     '',

@@ -11,6 +11,7 @@ import { systemClock } from '#shared/util/clock.ts';
 import { systemRandom } from '#shared/util/random.ts';
 import { type AdminConfig, adminConfigSchema } from '../admin/config.ts';
 import { createAdminService } from '../admin/service.ts';
+import { type AuthConfig, authConfigSchema } from '../auth/config.ts';
 import { createAuthService } from '../auth/service.ts';
 import { type ExecutorConfig, executorConfigSchema } from '../rpc-executor/config.ts';
 import { createRpcExecutorService } from '../rpc-executor/service.ts';
@@ -21,7 +22,11 @@ export interface NodeConfig {
   readonly databaseUrl: string;
   readonly natsUrl: string;
   readonly adminToken: string;
-  /** 32 bytes that encrypt identity private keys at rest. */
+  /** Lets its holder add the first root key. */
+  readonly setupToken: string;
+  /** Seed of the node's own ed25519 key. */
+  readonly nodeKey: Uint8Array;
+  /** 32 bytes that encrypt private keys at rest. */
   readonly secretKey: Uint8Array;
   /** Stable name of this node: it takes its own leases back at once after a crash. */
   readonly nodeName: string;
@@ -30,6 +35,7 @@ export interface NodeConfig {
   readonly internalPort: number;
   readonly open: boolean;
   /** Settings that differ from the defaults of a service. */
+  readonly auth?: Partial<AuthConfig>;
   readonly executor?: Partial<ExecutorConfig>;
   readonly fanout?: Partial<FanoutConfig>;
   readonly admin?: Partial<AdminConfig>;
@@ -40,6 +46,8 @@ export interface NodeConfig {
 export interface RunningNode extends AsyncDisposable {
   readonly url: string;
   readonly internalUrl: string;
+  /** Reads the access file again; a file that cannot be used is logged, and changes nothing. */
+  reloadAccess(): Promise<void>;
 }
 
 /** Starts all services on given Postgres and NATS; disposal drains and stops them in order. */
@@ -63,8 +71,19 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     clock: systemClock,
     random: systemRandom,
   });
+  const auth = createAuthService(
+    depsOf('auth'),
+    authConfigSchema.parse({
+      adminToken: config.adminToken,
+      open: config.open,
+      nodeKey: config.nodeKey,
+      secretKey: config.secretKey,
+      setupToken: config.setupToken,
+      ...config.auth,
+    }),
+  );
   const services: readonly Service[] = [
-    createAuthService(depsOf('auth'), { adminToken: config.adminToken, open: config.open }),
+    auth,
     createRpcExecutorService(
       depsOf('rpc-executor'),
       executorConfigSchema.parse({
@@ -102,6 +121,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   return {
     url: `http://127.0.0.1:${port}`,
     internalUrl: internal.url,
+    reloadAccess: () => auth.reloadAccess(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -16,6 +16,7 @@ const program = new Command('npm start --')
     ),
   )
   .addOption(new Option('--nats-url <url>', 'use this NATS, 2.9 or newer').env('NATS_URL'))
+  .option('--first-root-key <key>', 'wallet key that may claim the node without the setup token')
   .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
   .addOption(
     new Option('--log-level <level>', 'what is logged to standard error')
@@ -32,6 +33,7 @@ const options = program.parse().opts<{
   databaseUrl?: string;
   natsUrl?: string;
   logLevel: string;
+  firstRootKey?: string;
 }>();
 if (options.port !== 0 && options.port === options.internalPort) {
   program.error('error: --port and --internal-port cannot be the same');

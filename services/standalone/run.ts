@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { listen } from '#shared/service/listen.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
@@ -20,13 +21,16 @@ export interface StandaloneOptions {
   readonly databaseUrl?: string;
   readonly natsUrl?: string;
   readonly logLevel: string;
+  readonly firstRootKey?: string;
 }
 
 const FORCE_EXIT_MS = 20_000;
 
 /** Starts servers and node, prints the banner, runs until a signal, then stops all in order. */
 export async function runStandalone(options: StandaloneOptions): Promise<void> {
-  const stop = stopSignal();
+  // A terminal that closes sends SIGHUP; to a daemon it means: read the access file again.
+  const isDaemon = !process.stdin.isTTY;
+  const stop = stopSignal(['SIGINT', 'SIGTERM', ...(isDaemon ? [] : (['SIGHUP'] as const))]);
   void aborted(stop).then(() => setTimeout(() => process.exit(2), FORCE_EXIT_MS).unref());
   try {
     await using stack = new AsyncDisposableStack();
@@ -43,8 +47,15 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
     await migrate({ ownerUrl: databaseOwnerUrl, servicePassword });
     const adminToken = await directory.secret('admin-token', 24);
     const secretKey = Buffer.from(await directory.secret('secret-key', 32), 'hex');
+    const setupToken = await directory.secret('setup-token', 16);
     const node = stack.use(
       await startNode({
+        setupToken,
+        nodeKey: Buffer.from(await directory.secret('node-key', 32), 'hex'),
+        auth: {
+          firstRootKey: options.firstRootKey ?? null,
+          accessFile: join(directory.path, 'access.toml'),
+        },
         databaseUrl: serviceUrlOf(databaseOwnerUrl, servicePassword),
         natsUrl,
         adminToken,
@@ -65,10 +76,12 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       internalUrl: node.internalUrl,
       dataDirectory: directory.path,
       token: adminToken,
+      setupToken,
       isOpen: options.open,
       demo,
     });
     hasStarted = true;
+    if (isDaemon) process.on('SIGHUP', () => void node.reloadAccess().catch(() => undefined));
     log.info({ url: node.url }, 'the node is ready');
     void moveDemo({ url: node.url, token: adminToken }, demo, stop);
     await aborted(stop);

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
+import type { BusSubscription } from '#shared/bus/bus.ts';
+import { subjects } from '#shared/bus/subjects.ts';
 import { encodeEvents } from '#shared/protocol/websocket.ts';
 import type { LogNotice } from '#shared/protocol/log-notice.ts';
-import { createAuthenticate } from '#shared/service/authenticate.ts';
+import { createAuthenticate, recheck } from '#shared/service/authenticate.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
 import type { FanoutConfig } from './config.ts';
 import { ContextFeed } from './delivery/context-feed.ts';
@@ -22,6 +24,7 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
   const openLog = createLogReader(database, new Gate(LOG_READS_MAX));
   const onError = (error: unknown) => log.warn({ err: error }, 'fanout error');
   let isReady = false;
+  let changes: BusSubscription | undefined;
 
   const registry = new FeedRegistry({
     bus,
@@ -41,6 +44,7 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
     config,
     clock,
     authenticate: createAuthenticate(bus, clock),
+    recheck: (credentials) => recheck(bus, clock, credentials),
     connection: {
       registry,
       onDelivered: (frames) => metrics.delivered.inc(frames),
@@ -60,11 +64,15 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
     isReady: () => isReady && bus.isConnected(),
     start: async () => {
       registry.start();
+      changes = bus.subscribe(subjects.authChanged, () => {
+        connections.recheck().catch(onError);
+      });
       connections.start();
       isReady = true;
     },
     [Symbol.asyncDispose]: async () => {
       isReady = false;
+      changes?.unsubscribe();
       await connections.close();
       registry.close();
     },

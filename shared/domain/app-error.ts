@@ -6,6 +6,7 @@ export type ErrorCode =
   | 'not_found'
   | 'conflict'
   | 'payload_too_large'
+  | 'rate_limited'
   | 'context_not_found'
   | 'application_not_installed'
   | 'function_call_failed'
@@ -13,6 +14,7 @@ export type ErrorCode =
   | 'overloaded'
   | 'unavailable'
   | 'timeout'
+  | 'not_implemented'
   | 'internal';
 
 /** HTTP status of each code, and whether the caller may simply try again. */
@@ -23,6 +25,7 @@ export const ERROR_TABLE = {
   not_found: { status: 404, retryable: false },
   conflict: { status: 409, retryable: false },
   payload_too_large: { status: 413, retryable: false },
+  rate_limited: { status: 429, retryable: true },
   context_not_found: { status: 404, retryable: false },
   application_not_installed: { status: 404, retryable: false },
   function_call_failed: { status: 500, retryable: false },
@@ -30,6 +33,7 @@ export const ERROR_TABLE = {
   overloaded: { status: 503, retryable: true },
   unavailable: { status: 503, retryable: true },
   timeout: { status: 504, retryable: true },
+  not_implemented: { status: 501, retryable: false },
   internal: { status: 500, retryable: false },
 } as const satisfies Record<ErrorCode, { status: number; retryable: boolean }>;
 

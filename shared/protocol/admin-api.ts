@@ -21,6 +21,8 @@ export const installDevApplicationSchema = z.object({
   metadata: bytes.default(new Uint8Array()),
 });
 
+export const uninstallApplicationSchema = z.object({ applicationId: z.string() });
+
 export const createContextSchema = z.object({
   applicationId: z.string(),
   /** 32 bytes in base58 that the context's key, and so its id, is made of. */

@@ -37,6 +37,7 @@ export type ClientFrame =
 export type FrameError =
   | { readonly type: 'ParseError'; readonly data: string }
   | { readonly type: 'InternalError'; readonly data: { readonly reason: string } }
+  | { readonly type: 'Unauthorized'; readonly data: { readonly contextId: ContextId } }
   | {
       readonly type: 'ResyncRequired';
       readonly data: { readonly contextId: ContextId; readonly sequence: string };

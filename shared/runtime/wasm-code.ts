@@ -16,8 +16,8 @@ const PREFIX_MISC = 0xfc;
 /** Bit of an alignment that says that a memory index follows it. */
 const HAS_MEMORY_INDEX = 0x40;
 const EMPTY_BLOCK = 0x40;
-const NUMBER_TYPES = [0x7b, 0x7c, 0x7d, 0x7e, 0x7f];
-const REFERENCE_TYPES = [0x6f, 0x70];
+const NUMBER_TYPES = new Set([0x7b, 0x7c, 0x7d, 0x7e, 0x7f]);
+const REFERENCE_TYPES = new Set([0x6f, 0x70]);
 
 /** Opcodes with immediates, by ranges (WebAssembly core specification, section 5.4). */
 const IMMEDIATES: readonly (readonly [
@@ -121,7 +121,7 @@ function skip(reader: Reader, immediate: Immediate): boolean {
     case 'block type':
       return skipBlockType(reader);
     case 'reference type':
-      return REFERENCE_TYPES.includes(reader.u8());
+      return REFERENCE_TYPES.has(reader.u8());
     case 'indices':
       reader.list(() => reader.skipNumber());
       return true;
@@ -140,7 +140,7 @@ function skip(reader: Reader, immediate: Immediate): boolean {
 /** A type of one byte, or the index of a function type: a signed number that is not negative. */
 function skipBlockType(reader: Reader): boolean {
   let byte = reader.u8();
-  if (byte === EMPTY_BLOCK || NUMBER_TYPES.includes(byte) || REFERENCE_TYPES.includes(byte)) {
+  if (byte === EMPTY_BLOCK || NUMBER_TYPES.has(byte) || REFERENCE_TYPES.has(byte)) {
     return true;
   }
   while (byte >= 0x80) byte = reader.u8();

@@ -2,67 +2,130 @@ import type { IncomingMessage } from 'node:http';
 import type { Bus } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import type { Principal } from '#shared/domain/permissions.ts';
 import type { Clock } from '#shared/util/clock.ts';
 
-/** Who makes a request, as the permission check sees it. */
-export interface Principal {
-  readonly id: string;
-  readonly kind: 'admin-token' | 'open';
-}
-
-/** Tells who makes an HTTP request; throws AppError `unauthorized` when nobody may. */
+/** Tells who makes an HTTP request; throws AppError `unauthorized` for credentials that are wrong. */
 export type Authenticate = (request: IncomingMessage) => Promise<Principal>;
 
-export interface VerifyRequest {
+/** All that a request says about its caller. */
+export interface Credentials {
   readonly token: string | null;
+  /** The headers of the Calimero dialect that are there, by name. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly method: string;
+  readonly path: string;
   readonly isLoopback: boolean;
+  /** Peer address of the connection, for rate limits. */
+  readonly address: string;
+  /** They were accepted before: limits and single use were paid then. */
+  readonly isRecheck?: boolean;
 }
 
-export interface VerifyReply {
-  readonly principal: Principal | null;
-}
+export type VerifyReply =
+  | { readonly principal: Principal }
+  /** Why not. */
+  | { readonly refusal: string; readonly retryAfter?: string };
 
-const CACHE_MS = 1_000;
+/** Wallet headers, signed by a client key, and node headers, signed by the node's own. */
+const CREDENTIAL_HEADERS = [
+  'wallet_type',
+  'signing_key',
+  'signature',
+  'challenge',
+  'challenge_payload',
+  'context_id',
+  'x-signature',
+  'x-timestamp',
+] as const;
+
+/** A key that is revoked stops working after this at the latest; a notice makes it sooner. */
+const CACHE_MS = 500;
 const CACHE_ENTRIES_MAX = 10_000;
 const REQUEST_MS = 5_000;
 
+interface Known {
+  readonly reply: VerifyReply;
+  readonly untilMs: number;
+}
+
 /**
- * Asks the `auth` service about the bearer token of a request (`Authorization: Bearer …`, or
- * `?token=` where a browser cannot set headers), remembering each answer for one second.
+ * Asks the `auth` service about the credentials of a request, remembering each answer for half a
+ * second, and no answer to headers that are good for one request only.
  */
 export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
-  const cache = new Map<string, { principal: Principal | null; untilMs: number }>();
+  const cache = new Map<string, Known>();
+  bus.subscribe(subjects.authChanged, () => cache.clear());
   return async (request) => {
-    const verify = { token: bearerToken(request), isLoopback: isLoopback(request) };
-    const key = `${verify.isLoopback ? 'l' : 'r'}${verify.token ?? ''}`;
-    const known = cache.get(key);
-    let principal: Principal | null;
-    if (known !== undefined && known.untilMs > clock.monotonicMs()) principal = known.principal;
-    else {
-      principal = await ask(bus, clock, verify);
+    const credentials = credentialsOf(request);
+    const key = cacheKeyOf(credentials);
+    const known = key === null ? undefined : cache.get(key);
+    if (known !== undefined && known.untilMs > clock.monotonicMs()) return principalOf(known.reply);
+    const reply = await verifyCredentials(bus, clock, credentials);
+    if (key !== null) {
       if (cache.size >= CACHE_ENTRIES_MAX) cache.clear();
-      cache.set(key, { principal, untilMs: clock.monotonicMs() + CACHE_MS });
+      cache.set(key, { reply, untilMs: clock.monotonicMs() + CACHE_MS });
     }
-    if (principal === null) {
-      throw new AppError(
-        'unauthorized',
-        'a valid token is needed: send "Authorization: Bearer <token>", or ?token=<token>',
-      );
-    }
-    return principal;
+    return principalOf(reply);
   };
 }
 
-async function ask(bus: Bus, clock: Clock, verify: VerifyRequest): Promise<Principal | null> {
-  const reply = await bus.request(subjects.authVerify, Buffer.from(JSON.stringify(verify)), {
+/** Asks without remembering. */
+async function verifyCredentials(
+  bus: Bus,
+  clock: Clock,
+  credentials: Credentials,
+): Promise<VerifyReply> {
+  const reply = await bus.request(subjects.authVerify, Buffer.from(JSON.stringify(credentials)), {
     deadlineMs: clock.nowMs() + REQUEST_MS,
   });
-  return (JSON.parse(Buffer.from(reply).toString()) as VerifyReply).principal;
+  return JSON.parse(Buffer.from(reply).toString()) as VerifyReply;
+}
+
+/** Judges the credentials of a connection that is open already; null when they are refused. */
+export async function recheck(
+  bus: Bus,
+  clock: Clock,
+  credentials: Credentials,
+): Promise<Principal | null> {
+  const reply = await verifyCredentials(bus, clock, { ...credentials, isRecheck: true });
+  return 'principal' in reply ? reply.principal : null;
+}
+
+function principalOf(reply: VerifyReply): Principal {
+  if ('principal' in reply) return reply.principal;
+  const { refusal, retryAfter } = reply;
+  if (retryAfter !== undefined) throw new AppError('rate_limited', refusal, { retryAfter });
+  throw new AppError('unauthorized', refusal);
+}
+
+export function credentialsOf(request: IncomingMessage): Credentials {
+  const headers: Record<string, string> = {};
+  for (const name of CREDENTIAL_HEADERS) {
+    const value = request.headers[name];
+    if (typeof value === 'string') headers[name] = value;
+  }
+  return {
+    token: bearerToken(request),
+    headers,
+    method: request.method ?? 'GET',
+    path: (request.url ?? '/').split('?', 1)[0] ?? '/',
+    isLoopback: isLoopback(request),
+    address: request.socket.remoteAddress ?? '',
+  };
+}
+
+/** Null for headers that are bound to one request. */
+function cacheKeyOf({ token, headers, isLoopback: isLocal }: Credentials): string | null {
+  if (headers['challenge_payload'] !== undefined) return null;
+  const names = Object.keys(headers);
+  const texts = names.length === 0 ? '' : JSON.stringify(headers);
+  return `${isLocal ? 'l' : 'r'}${token ?? ''} ${texts}`;
 }
 
 function bearerToken(request: IncomingMessage): string | null {
   const header = request.headers.authorization;
-  if (header !== undefined) return /^Bearer +(\S+)$/i.exec(header)?.[1] ?? null;
+  if (header !== undefined) return /^Bearer +(\S+)$/i.exec(header)?.[1] ?? '';
   const query = request.url?.split('?')[1];
   return query === undefined ? null : new URLSearchParams(query).get('token');
 }

@@ -1,11 +1,11 @@
 /** One Ctrl-C may arrive several times: from the terminal and from the process that started us. */
 const REPEATED_MS = 1_000;
 
-/** Aborts at the first SIGINT, SIGTERM or SIGHUP; one more later ends the process at once. */
-export function stopSignal(): AbortSignal {
+/** Aborts at the first of the signals; one more later ends the process at once. */
+export function stopSignal(names: readonly NodeJS.Signals[]): AbortSignal {
   const stop = new AbortController();
   let firstMs = 0;
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const name of names) {
     process.on(name, () => {
       const nowMs = performance.now();
       if (!stop.signal.aborted) {

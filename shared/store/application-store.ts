@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import type { ApplicationId, BlobId } from '#shared/domain/ids.ts';
@@ -71,6 +72,20 @@ export async function listApplications(database: Database): Promise<Application[
     .orderBy('installed_at')
     .execute();
   return rows.map(applicationOf);
+}
+
+/** Uninstalls an application unless a context that is not deleted is of it. */
+export async function deleteApplication(
+  database: Database,
+  applicationId: ApplicationId,
+): Promise<'deleted' | 'in-use' | 'unknown'> {
+  const id = Buffer.from(decodeId(applicationId));
+  const { rows } = await sql<{ application_id: Buffer }>`
+    DELETE FROM applications WHERE application_id = ${id} AND NOT EXISTS (
+      SELECT FROM contexts WHERE application_id = ${id} AND deleted_at IS NULL)
+    RETURNING application_id`.execute(database.kysely);
+  if (rows.length > 0) return 'deleted';
+  return (await findApplication(database, applicationId)) === null ? 'unknown' : 'in-use';
 }
 
 /** True when an installed application is made of this blob. */

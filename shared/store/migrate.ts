@@ -2,8 +2,12 @@ import { Kysely, PostgresDialect, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import * as log from './migrations/0001-log.ts';
+import * as identity from './migrations/0002-identity.ts';
 
-const MIGRATIONS: Readonly<Record<string, Migration>> = { '0001-log': log };
+const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-log': log,
+  '0002-identity': identity,
+};
 
 export interface MigrateOptions {
   /** A role that may create roles and tables; only migrations use it. */
@@ -59,6 +63,9 @@ async function grant(db: Kysely<unknown>, name: string, password: string): Promi
     `GRANT SELECT, INSERT, UPDATE, DELETE ON applications, blobs, blob_chunks, contexts, members,
        snapshots TO ${role}`,
     `GRANT SELECT, UPDATE ON partitions TO ${role}`,
+    `GRANT SELECT, INSERT ON identity_events TO ${role}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON root_keys, client_keys, spent, token_keys, aliases,
+       capabilities TO ${role}`,
   ];
   await db.transaction().execute(async (work) => {
     // Roles are shared by all databases of a cluster: two migrations at once would collide.

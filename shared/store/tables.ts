@@ -68,4 +68,36 @@ export interface Tables {
     state_hash: Buffer;
     state: Buffer;
   };
+  root_keys: {
+    verifying_key: string;
+    wallet: string;
+    wallet_address: string;
+    created_at: Generated<Date>;
+    revoked_at: Date | null;
+  };
+  client_keys: {
+    signing_key: string;
+    wallet: string;
+    context_id: Buffer | null;
+    root_key: string;
+    created_at: Generated<Date>;
+    revoked_at: Date | null;
+  };
+  identity_events: {
+    position: Generated<string>;
+    at: Generated<Date>;
+    kind: string;
+    subject: string;
+    actor: string;
+    signature: string | null;
+  };
+  spent: { token: Buffer; expires_at: Date };
+  token_keys: {
+    key_id: string;
+    public_key: Buffer;
+    sealed_private_key: Buffer;
+    created_at: Generated<Date>;
+  };
+  aliases: { kind: string; scope: string; alias: string; value: string };
+  capabilities: { context_id: Buffer; public_key: Buffer; capability: string };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,7 +65,18 @@ test('Ctrl-C leaves no process and no port, and the next start finds all data', 
   expect(second.client.token).toBe(first.client.token);
 });
 
-test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+test('SIGHUP reads the access file again', async () => {
+  await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
+  const list = () => fetch(new URL('/admin-api/applications', node.url));
+  expect((await list()).status).toBe(401);
+
+  await writeFile(join(data, 'access.toml'), '[[user]]\nallow = "application_read"\n');
+  process.kill(node.pid, 'SIGHUP');
+  await eventually(async () => (await list()).status === 200);
+  await rm(join(data, 'access.toml'));
+});
+
+test.each(['SIGINT', 'SIGTERM'] as const)(
   '%s that arrives twice, from a terminal and from a parent, still stops everything in order',
   async (signal) => {
     const node = await NodeProcess.start({ data, args: ['--no-demo'] });

@@ -10,6 +10,7 @@ import { openDatabase } from '#shared/store/database.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { systemClock } from '#shared/util/clock.ts';
 import { systemRandom } from '#shared/util/random.ts';
+import { authConfigSchema } from '../../services/auth/config.ts';
 import { createAuthService } from '../../services/auth/service.ts';
 import { executorConfigSchema } from '../../services/rpc-executor/config.ts';
 import { createRpcExecutorService } from '../../services/rpc-executor/service.ts';
@@ -18,7 +19,7 @@ import { Client, type RpcAnswer } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { testNatsUrl } from '../support/infra.ts';
 import { appendBehindTheOwner, readLog } from '../support/log.ts';
-import { startTestNode, type TestNode } from '../support/node.ts';
+import { NODE_KEY, SETUP_TOKEN, startTestNode, type TestNode } from '../support/node.ts';
 import { assemble } from '../support/wat.ts';
 
 let stack = new AsyncDisposableStack();
@@ -442,7 +443,17 @@ async function startSecondExecutor(node: TestNode): Promise<Client> {
     random: systemRandom,
   };
   const service = createRpcExecutorService(deps, executorConfigSchema.parse({ owner: 'second' }));
-  const auth = stack.use(createAuthService(deps, { adminToken: node.client.token, open: false }));
+  const auth = stack.use(
+    createAuthService(
+      deps,
+      authConfigSchema.parse({
+        adminToken: node.client.token,
+        setupToken: SETUP_TOKEN,
+        nodeKey: NODE_KEY,
+        secretKey: new Uint8Array(32).fill(1),
+      }),
+    ),
+  );
   await auth.start();
   await service.start();
   stack.use(service);

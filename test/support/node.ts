@@ -4,6 +4,8 @@ import { Client } from './client.ts';
 import { createTestDatabase, type TestDatabase, testNatsUrl } from './infra.ts';
 
 const ADMIN_TOKEN = 'test-token';
+export const SETUP_TOKEN = 'test-setup';
+export const NODE_KEY = new Uint8Array(32).fill(4);
 
 /** A whole node in this process, on a database of its own or on that of another node. */
 export interface TestNode extends AsyncDisposable {
@@ -24,6 +26,8 @@ export async function startTestNode(
     databaseUrl: database.serviceUrl,
     natsUrl: testNatsUrl(),
     adminToken: ADMIN_TOKEN,
+    setupToken: SETUP_TOKEN,
+    nodeKey: NODE_KEY,
     secretKey: new Uint8Array(32).fill(1),
     nodeName: 'test',
     port: 0,

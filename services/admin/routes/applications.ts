@@ -4,50 +4,84 @@ import {
   applicationIdAnswer,
   installApplicationSchema,
   installDevApplicationSchema,
+  uninstallApplicationSchema,
 } from '#shared/protocol/admin-api.ts';
 import { parseApplicationId } from '#shared/protocol/ids.ts';
 import { isLoopback } from '#shared/service/authenticate.ts';
+import type { DoorContext, Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import {
   type Application,
+  deleteApplication,
   findApplication,
   listApplications,
 } from '#shared/store/application-store.ts';
 import type { AdminConfig } from '../config.ts';
-import type { AdminRouter } from '../http.ts';
 import { installFromFile, installFromUrl } from '../installation.ts';
-import { readJson } from '../json-body.ts';
+import { readJson } from '#shared/service/json-body.ts';
 
-export function addApplicationRoutes(
-  router: AdminRouter,
+export function applicationRoutes(
   { database }: ServiceDeps,
   { bodyBytesMax, downloadMs }: AdminConfig,
-): void {
-  router.post('/install-application', async (context) => {
+): readonly Route[] {
+  const read = { permission: 'application_read' } as const;
+  const install = { permission: 'application_install' } as const;
+  return [
+    { method: 'post', path: '/install-application', rule: install, handle: installUrl },
+    { method: 'post', path: '/install-dev-application', rule: install, handle: installPath },
+    { method: 'post', path: '/uninstall-application', rule: install, handle: uninstallByBody },
+    { method: 'delete', path: '/applications/:id', rule: install, handle: uninstallByPath },
+    { method: 'get', path: '/applications', rule: read, handle: list },
+    { method: 'get', path: '/applications/:id', rule: read, handle: show },
+  ];
+
+  async function installUrl(context: DoorContext): Promise<void> {
     const body = await readJson(context.req, installApplicationSchema, bodyBytesMax);
     const id = await installFromUrl(database, { ...body, hash: body.hash ?? null }, downloadMs);
     context.body = { data: applicationIdAnswer(id) };
-  });
+  }
 
-  router.post('/install-dev-application', async (context) => {
+  async function installPath(context: DoorContext): Promise<void> {
     if (!isLoopback(context.req)) {
       throw new AppError('forbidden', 'a path can be installed from the node’s own machine only');
     }
     const body = await readJson(context.req, installDevApplicationSchema, bodyBytesMax);
     context.body = { data: applicationIdAnswer(await installFromFile(database, body)) };
-  });
+  }
 
-  router.get('/applications', async (context) => {
+  async function uninstallByBody(context: DoorContext): Promise<void> {
+    const body = await readJson(context.req, uninstallApplicationSchema, bodyBytesMax);
+    await uninstall(context, body.applicationId);
+  }
+
+  async function uninstallByPath(context: DoorContext): Promise<void> {
+    await uninstall(context, context.params['id']);
+  }
+
+  /** Not while a context needs it: its log could not be run any more. */
+  async function uninstall(context: DoorContext, text: string | undefined): Promise<void> {
+    const id = parseId(text);
+    switch (await deleteApplication(database, id)) {
+      case 'in-use':
+        throw new AppError('conflict', 'Contexts of the application exist: delete them first');
+      case 'unknown':
+        throw new AppError('not_found', 'Application not found');
+      case 'deleted':
+        context.body = { data: applicationIdAnswer(id) };
+    }
+  }
+
+  async function list(context: DoorContext): Promise<void> {
     const apps = await listApplications(database);
     context.body = { data: { apps: apps.map(answerOf) } };
-  });
+  }
 
-  router.get('/applications/:id', async (context) => {
+  async function show(context: DoorContext): Promise<void> {
     const application = await findApplication(database, parseId(context.params['id']));
     if (application === null) throw new AppError('not_found', 'Application not found');
     const answer = answerOf(application);
     context.body = { data: { ...answer, application: answer } };
-  });
+  }
 }
 
 function parseId(text: string | undefined) {

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import { fileTypeFromBuffer } from 'file-type';
-import type { Context } from 'koa';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { BlobId } from '#shared/domain/ids.ts';
 import { parseBlobId } from '#shared/protocol/ids.ts';
+import type { DoorContext, Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { isBlobInUse } from '#shared/store/application-store.ts';
 import {
@@ -18,19 +18,26 @@ import {
 } from '#shared/store/blob-store.ts';
 import { Gate } from '#shared/util/gate.ts';
 import type { AdminConfig } from '../config.ts';
-import type { AdminRouter } from '../http.ts';
 
 /** A blob is in memory until its id is known. */
 const UPLOADS_MAX = 2;
 
-export function addBlobRoutes(
-  router: AdminRouter,
+export function blobRoutes(
   { database }: ServiceDeps,
   { blobBytesMax }: AdminConfig,
-): void {
+): readonly Route[] {
   const uploads = new Gate(UPLOADS_MAX);
+  const read = { permission: 'blob_read' } as const;
+  const write = { permission: 'blob_write' } as const;
+  return [
+    { method: 'put', path: '/blobs', rule: write, handle: upload },
+    { method: 'get', path: '/blobs', rule: read, handle: list },
+    // Koa answers HEAD with the same headers and drops the body.
+    { method: 'get', path: '/blobs/:id', rule: read, handle: download },
+    { method: 'delete', path: '/blobs/:id', rule: write, handle: remove },
+  ];
 
-  router.put('/blobs', async (context) => {
+  async function upload(context: DoorContext): Promise<void> {
     const wanted = context.query['hash'];
     const sha256 = wanted === undefined ? null : parseHash(wanted);
     if (Number(context.req.headers['content-length'] ?? 0) > blobBytesMax) {
@@ -40,16 +47,15 @@ export function addBlobRoutes(
       putBlob(database, context.req, { bytesMax: blobBytesMax, sha256 }),
     );
     context.body = { data: { blob_id: blob.blobId, blobId: blob.blobId, size: blob.size } };
-  });
+  }
 
-  router.get('/blobs', async (context) => {
+  async function list(context: DoorContext): Promise<void> {
     const blobs = await listBlobs(database);
     const answers = blobs.map(({ blobId, size }) => ({ blob_id: blobId, blobId, size }));
     context.body = { data: { blobs: answers } };
-  });
+  }
 
-  // Koa answers HEAD with the same headers and drops the body.
-  router.get('/blobs/:id', async (context) => {
+  async function download(context: DoorContext): Promise<void> {
     const blobId = parseId(context.params['id']);
     const blob = await findBlob(database, blobId);
     if (blob === null) {
@@ -63,20 +69,20 @@ export function addBlobRoutes(
     }
     context.body = Readable.from(streamBlob(database, blobId), { objectMode: false });
     context.length = blob.size;
-  });
+  }
 
-  router.delete('/blobs/:id', async (context) => {
+  async function remove(context: DoorContext): Promise<void> {
     const blobId = parseId(context.params['id']);
     if (await isBlobInUse(database, blobId)) {
       throw new AppError('conflict', 'an installed application is made of this blob');
     }
     if (!(await deleteBlob(database, blobId))) throw new AppError('not_found', 'Blob not found');
     context.body = { blob_id: blobId, blobId, deleted: true };
-  });
+  }
 }
 
 /** A blob may hold anything: a browser must neither guess its type nor run it in this origin. */
-function setHeaders(context: Context, blob: BlobInfo, mime = 'application/octet-stream'): void {
+function setHeaders(context: DoorContext, blob: BlobInfo, mime = 'application/octet-stream'): void {
   const hash = Buffer.from(blob.sha256).toString('hex');
   context.status = 200;
   context.type = mime;

@@ -3,7 +3,7 @@ import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { sealBox } from '#shared/crypto/sealed-box.ts';
 import { AppError } from '#shared/domain/app-error.ts';
-import type { ContextId } from '#shared/domain/ids.ts';
+import { can } from '#shared/domain/permissions.ts';
 import {
   type ContextAnswer,
   createContextAnswer,
@@ -12,31 +12,45 @@ import {
 import {
   contextIdFromBytes,
   parseApplicationId,
-  parseContextId,
   publicKeyFromBytes,
 } from '#shared/protocol/ids.ts';
 import { requestExecution } from '#shared/service/request-execution.ts';
+import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
-import { listMembers } from '#shared/store/member-store.ts';
 import { type ContextRow, findContext, listContexts } from '#shared/store/transaction-log.ts';
 import type { AdminConfig } from '../config.ts';
-import type { AdminRouter } from '../http.ts';
-import { BodyError, readJson } from '../json-body.ts';
+import { purposeOf } from './members.ts';
+import { BodyError, readJson } from '#shared/service/json-body.ts';
 
-export function addContextRoutes(
-  router: AdminRouter,
-  deps: ServiceDeps,
-  config: AdminConfig,
-): void {
+export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly Route[] {
   const { bus, clock, database, random } = deps;
+  const read = { permission: 'context_read', on: 'path' } as const;
+  return [
+    { method: 'post', path: '/contexts', rule: { permission: 'context_create' }, handle: create },
+    {
+      method: 'get',
+      path: '/contexts',
+      rule: { permission: 'context_read', on: 'some' },
+      handle: list,
+    },
+    { method: 'get', path: '/contexts/:id', rule: read, handle: show },
+    {
+      method: 'delete',
+      path: '/contexts/:id',
+      rule: { permission: 'context_delete', on: 'path' },
+      handle: remove,
+    },
+    { method: 'get', path: '/contexts/:id/storage', rule: read, handle: storage },
+  ];
 
-  router.post('/contexts', async (context) => {
+  async function create(context: DoorContext): Promise<void> {
     const body = await readJson(context.req, createContextSchema, config.bodyBytesMax);
     const applicationId = parseApplicationId(body.applicationId);
     const seed = body.contextSeed == null ? random(32) : parseSeed(body.contextSeed);
     const contextId = contextIdFromBytes(keyPairOf(seed).publicKey);
     const member = generateKeyPair(random);
     const memberPublicKey = publicKeyFromBytes(member.publicKey);
+    const purpose = purposeOf(contextId, memberPublicKey);
     await requestExecution(
       bus,
       clock,
@@ -46,31 +60,30 @@ export function addContextRoutes(
         applicationId,
         payload: body.initializationParams,
         memberPublicKey,
-        sealedPrivateKey: sealBox(
-          config.secretKey,
-          member.privateKey,
-          `member ${contextId} ${memberPublicKey}`,
-          random,
-        ),
+        sealedPrivateKey: sealBox(config.secretKey, member.privateKey, purpose, random),
         principal: context.state.principal.id,
       },
       clock.nowMs() + config.requestMs,
     );
     context.body = { data: createContextAnswer(contextId, memberPublicKey) };
-  });
+  }
 
-  router.get('/contexts', async (context) => {
-    const rows = await listContexts(database);
+  /** Those that the caller may see. */
+  async function list(context: DoorContext): Promise<void> {
+    const { principal } = context.state;
+    const rows = (await listContexts(database)).filter(({ contextId }) =>
+      can(principal, 'context_read', contextId),
+    );
     context.body = { data: { contexts: rows.map(answerOf) } };
-  });
+  }
 
-  router.get('/contexts/:id', async (context) => {
+  async function show(context: DoorContext): Promise<void> {
     const answer = answerOf(await loadContext(context.params['id']));
     context.body = { data: { ...answer, context: answer } };
-  });
+  }
 
-  router.delete('/contexts/:id', async (context) => {
-    const contextId = parseId(context.params['id']);
+  async function remove(context: DoorContext): Promise<void> {
+    const contextId = parseContextIdOf(context.params['id']);
     const { id: principal } = context.state.principal;
     const deadlineMs = clock.nowMs() + config.requestMs;
     const isDeleted = await requestExecution(
@@ -86,41 +99,19 @@ export function addContextRoutes(
       },
     );
     context.body = { data: { isDeleted } };
-  });
+  }
 
-  router.get('/contexts/:id/storage', async (context) => {
+  async function storage(context: DoorContext): Promise<void> {
     const { stateBytes } = await loadContext(context.params['id']);
     context.body = { data: { sizeInBytes: stateBytes } };
-  });
-
-  router.get('/contexts/:id/identities', async (context) => {
-    context.body = { data: { identities: await identities(context.params['id'], false) } };
-  });
-
-  router.get('/contexts/:id/identities-owned', async (context) => {
-    context.body = { data: { identities: await identities(context.params['id'], true) } };
-  });
+  }
 
   async function loadContext(text: string | undefined): Promise<ContextRow> {
-    const row = await findContext(database, parseId(text));
+    const row = await findContext(database, parseContextIdOf(text));
     if (row === null || row.deletedAt !== null) {
       throw new AppError('not_found', 'Context not found');
     }
     return row;
-  }
-
-  async function identities(text: string | undefined, ownedOnly: boolean): Promise<string[]> {
-    const { contextId } = await loadContext(text);
-    const members = await listMembers(database, contextId);
-    return members.filter(({ isOwned }) => isOwned || !ownedOnly).map(({ publicKey }) => publicKey);
-  }
-}
-
-function parseId(text: string | undefined): ContextId {
-  try {
-    return parseContextId(text);
-  } catch {
-    throw new AppError('invalid_request', 'Invalid context id');
   }
 }
 

@@ -76,10 +76,12 @@ export class Executor {
         return await lane.submit(this.#deleteRequest(lane, request.principal), 'append');
       }
       const { kind, method, payload, principal, requestId } = request;
-      const executorPublicKey = executorOf(lane, request.executorPublicKey);
+      const asked = request.executorPublicKey;
+      if (asked !== null && !lane.isMember(asked)) await lane.refreshMembers();
+      const executorPublicKey = executorOf(lane, asked);
       const drawn = this.#draw(payload, executorPublicKey);
-      const asked = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
-      const call = { ...asked, principal, requestId: kind === 'query' ? null : requestId };
+      const run = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
+      const call = { ...run, principal, requestId: kind === 'query' ? null : requestId };
       return await lane.submit(call, MODES[kind]);
     } finally {
       this.#waiting -= 1;

@@ -82,6 +82,11 @@ export class LaneStore {
     };
   }
 
+  async loadMembers(contextId: ContextId): Promise<ReadonlySet<string>> {
+    const members = await listMembers(this.#database, contextId);
+    return new Set(members.map(({ publicKey }) => publicKey));
+  }
+
   async findRequest(lane: Lane, requestId: string): Promise<KnownRequest | null> {
     const logged = await readRequest(this.#database, lane.contextKey, lane.contextId, requestId);
     if (logged === null) return null;

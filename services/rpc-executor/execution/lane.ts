@@ -95,13 +95,16 @@ export class Lane implements CommitLane {
     this.#options.onResized(grown);
   }
 
+  async refreshMembers(): Promise<void> {
+    this.#members = await this.#options.store.loadMembers(this.contextId);
+  }
   isMember(key: PublicKey): boolean {
     return this.#members.has(key);
   }
 
   /** Loads the context from the log. Throws AppError `context_not_found`. */
-  async open(): Promise<void> {
-    await this.#load();
+  open(): Promise<void> {
+    return this.#load();
   }
 
   /**

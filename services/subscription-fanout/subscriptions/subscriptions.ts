@@ -49,6 +49,10 @@ export class Subscriptions {
     this.pump();
   }
 
+  get contextIds(): readonly ContextId[] {
+    return [...this.#cursors.keys()];
+  }
+
   unsubscribe(contextIds: readonly ContextId[]): void {
     for (const contextId of contextIds) {
       const cursor = this.#cursors.get(contextId);

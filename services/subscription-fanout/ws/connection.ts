@@ -6,6 +6,8 @@ import {
   encodeError,
   parseClientFrame,
 } from '#shared/protocol/websocket.ts';
+import type { ContextId } from '#shared/domain/ids.ts';
+import { can, type Principal } from '#shared/domain/permissions.ts';
 import type { Outlet } from '../delivery/cursor.ts';
 import type { LogEntry } from '../delivery/frame-ring.ts';
 import type { FeedRegistry } from '../subscriptions/feed-registry.ts';
@@ -15,8 +17,11 @@ import { encodeTextFrame } from './text-frame.ts';
 const FRAMES_WAITING_MAX = 64;
 const MISSED_PONGS_MAX = 2;
 const SLOW_CONSUMER = 4008;
+export const POLICY_VIOLATION = 1008;
 
 export interface ConnectionOptions {
+  /** Who it is; `become` changes it. */
+  readonly principal: Principal;
   readonly webSocket: WebSocket;
   readonly socket: Duplex;
   readonly registry: FeedRegistry;
@@ -42,6 +47,7 @@ export class Connection implements Outlet {
   readonly #options: ConnectionOptions;
   readonly #subscriptions: Subscriptions;
   readonly #frames: string[] = [];
+  #principal: Principal;
   #isHandling = false;
   #isLagging = false;
   #isCorked = false;
@@ -52,6 +58,7 @@ export class Connection implements Outlet {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.#principal = options.principal;
     const { webSocket, socket, registry, subscriptionsMax, subscribeMs, onCount } = options;
     this.#subscriptions = new Subscriptions({
       registry,
@@ -109,6 +116,17 @@ export class Connection implements Outlet {
     }
   }
 
+  /** What its caller may do changed; a subscription that it may not have any more ends it. */
+  become(principal: Principal): void {
+    this.#principal = principal;
+    const mayKeep = this.#subscriptions.contextIds.every((contextId) => this.#mayFollow(contextId));
+    if (!mayKeep) this.close(POLICY_VIOLATION, 'the permission to subscribe was taken back');
+  }
+
+  #mayFollow(contextId: ContextId): boolean {
+    return can(this.#principal, 'context_subscribe', contextId);
+  }
+
   close(code: number, reason: string): void {
     this.#subscriptions.close();
     this.#options.webSocket.close(code, reason);
@@ -156,6 +174,11 @@ export class Connection implements Outlet {
     if (frame.kind === 'unsubscribe') {
       this.#subscriptions.unsubscribe(frame.contextIds);
       this.#send(echo);
+      return;
+    }
+    const refused = frame.contextIds.find((contextId) => !this.#mayFollow(contextId));
+    if (refused !== undefined) {
+      this.#send(encodeError(frame.id, { type: 'Unauthorized', data: { contextId: refused } }));
       return;
     }
     await this.#subscriptions.subscribe(frame, (error) =>

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Bus, NoticeHandler } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
+import { type Principal, UNRESTRICTED } from '#shared/domain/permissions.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
 import { encodeNotice, type LogNotice } from '#shared/protocol/log-notice.ts';
@@ -27,6 +28,12 @@ const config = fanoutConfigSchema.parse({
 });
 
 let log: FakeLog;
+const principal: Principal = {
+  id: 'admin',
+  kind: 'open',
+  grants: UNRESTRICTED,
+  executorPublicKey: null,
+};
 let handlers: Map<string, NoticeHandler>;
 let connections: Connections;
 let server: Server;
@@ -42,8 +49,9 @@ beforeEach(async () => {
     clock: systemClock,
     authenticate: async (request) => {
       if (request.url === '/ws?token=no') throw new AppError('unauthorized', 'no');
-      return { id: 'admin', kind: 'open' };
+      return principal;
     },
+    recheck: async () => principal,
     connection: { registry, onDelivered: ignore, onCount: ignore, onError: fail },
     onConnections: ignore,
   });

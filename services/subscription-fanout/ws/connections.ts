@@ -3,10 +3,16 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AppError } from '#shared/domain/app-error.ts';
-import type { Authenticate } from '#shared/service/authenticate.ts';
+import type { Principal } from '#shared/domain/permissions.ts';
+import {
+  type Authenticate,
+  type Credentials,
+  credentialsOf,
+} from '#shared/service/authenticate.ts';
+import { authorizeSomewhere } from '#shared/service/authorize.ts';
 import type { Clock } from '#shared/util/clock.ts';
 import type { FanoutConfig } from '../config.ts';
-import { Connection, type ConnectionOptions } from './connection.ts';
+import { Connection, type ConnectionOptions, POLICY_VIOLATION } from './connection.ts';
 import { refuseUpgrade } from './handshake.ts';
 
 const PROGRESS_CHECK_MS = 1_000;
@@ -17,6 +23,8 @@ export interface ConnectionsOptions {
   readonly config: FanoutConfig;
   readonly clock: Clock;
   readonly authenticate: Authenticate;
+  /** Judges the credentials of an open connection again; null when they are refused now. */
+  readonly recheck: (credentials: Credentials) => Promise<Principal | null>;
   readonly connection: Pick<ConnectionOptions, 'registry' | 'onDelivered' | 'onCount' | 'onError'>;
   /** Called with the number of open connections when it changed. */
   readonly onConnections: (open: number) => void;
@@ -26,7 +34,7 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #server: WebSocketServer;
-  readonly #open = new Set<Connection>();
+  readonly #open = new Map<Connection, Credentials>();
   readonly #timers: NodeJS.Timeout[] = [];
   #arriving = 0;
   #isClosing = false;
@@ -44,11 +52,12 @@ export class Connections {
   start(): void {
     const { clock, config } = this.#options;
     const beat = () => {
-      for (const connection of this.#open) connection.beat();
+      for (const connection of this.#open.keys()) connection.beat();
+      this.recheck().catch(this.#options.connection.onError);
     };
     const checkProgress = () => {
       const nowMs = clock.monotonicMs();
-      for (const connection of this.#open) connection.checkProgress(nowMs, config.lagMs);
+      for (const connection of this.#open.keys()) connection.checkProgress(nowMs, config.lagMs);
     };
     this.#timers.push(
       setInterval(beat, config.heartbeatMs),
@@ -66,12 +75,13 @@ export class Connections {
       if (this.#open.size + this.#arriving > this.#options.config.connectionsMax) {
         throw new AppError('overloaded', 'too many connections');
       }
-      await this.#options.authenticate(request);
+      const principal = await this.#options.authenticate(request);
+      authorizeSomewhere(principal, 'context_subscribe');
       if (this.#isClosing) throw new AppError('unavailable', 'the server is going away');
       if (socket.destroyed) return;
       socket.off('error', ignore);
       this.#server.handleUpgrade(request, socket, head, (webSocket) =>
-        this.#add(webSocket, socket),
+        this.#add(webSocket, socket, principal, credentialsOf(request)),
       );
     } catch (error) {
       if (!(error instanceof AppError)) this.#options.connection.onError(error);
@@ -85,24 +95,40 @@ export class Connections {
   async close(): Promise<void> {
     this.#isClosing = true;
     for (const timer of this.#timers) clearInterval(timer);
-    for (const connection of this.#open) connection.close(SERVICE_RESTART, 'service restart');
+    for (const connection of this.#open.keys())
+      connection.close(SERVICE_RESTART, 'service restart');
     const untilMs = this.#options.clock.monotonicMs() + CLOSE_WAIT_MS;
     while (this.#open.size > 0 && this.#options.clock.monotonicMs() < untilMs) await wait(10);
-    for (const connection of this.#open) connection.terminate();
+    for (const connection of this.#open.keys()) connection.terminate();
     this.#server.close();
   }
 
-  #add(webSocket: WebSocket, socket: Duplex): void {
+  /** Keys, tokens and rules may have changed: who may not be here any more is told to go. */
+  async recheck(): Promise<void> {
+    const judged = new Map<string, Promise<Principal | null>>();
+    for (const [connection, credentials] of this.#open) {
+      const key = JSON.stringify(credentials);
+      const judging = judged.get(key) ?? this.#options.recheck(credentials);
+      judged.set(key, judging);
+      const principal = await judging;
+      if (principal === null)
+        connection.close(POLICY_VIOLATION, 'the credentials are not valid any more');
+      else connection.become(principal);
+    }
+  }
+
+  #add(webSocket: WebSocket, socket: Duplex, principal: Principal, credentials: Credentials): void {
     const { config, onConnections } = this.#options;
     const connection = new Connection({
       ...this.#options.connection,
+      principal,
       webSocket,
       socket,
       subscriptionsMax: config.subscriptionsPerConnectionMax,
       subscribeMs: config.subscribeMs,
       outgoingBytesMax: config.outgoingBytesMax,
     });
-    this.#open.add(connection);
+    this.#open.set(connection, credentials);
     onConnections(this.#open.size);
     webSocket.on('close', () => {
       this.#open.delete(connection);

@@ -1,0 +1,244 @@
+import { z } from 'zod';
+import { decodeBase58, encodeBase58, encodeId } from '#shared/crypto/base58.ts';
+import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
+import { openBox, sealBox } from '#shared/crypto/sealed-box.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
+import { clientKeyAnswer } from '#shared/protocol/auth-api.ts';
+import { createContextAnswer } from '#shared/protocol/admin-api.ts';
+import { parsePublicKey, publicKeyFromBytes } from '#shared/protocol/ids.ts';
+import { decodeInvitation, encodeInvitation } from '#shared/protocol/invitation.ts';
+import { authorize } from '#shared/service/authorize.ts';
+import { readJson } from '#shared/service/json-body.ts';
+import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
+import type { ServiceDeps } from '#shared/service/service.ts';
+import { listClientKeys } from '#shared/store/key-store.ts';
+import {
+  addMember,
+  CAPABILITIES,
+  type CapabilityGrant,
+  findSealedKey,
+  grantCapabilities,
+  hasCapability,
+  listMembers,
+  NO_CONTEXT,
+  removeIdentity,
+  revokeCapabilities,
+} from '#shared/store/member-store.ts';
+import { spend } from '#shared/store/spent-store.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
+import type { AdminConfig } from '../config.ts';
+
+const inviteSchema = z.object({
+  contextId: z.string(),
+  inviterId: z.string(),
+  inviteeId: z.string(),
+});
+/** Both generations: the older one carries the private key itself. */
+const joinSchema = z.object({
+  invitationPayload: z.string().optional(),
+  invitation_payload: z.string().optional(),
+  privateKey: z.string().optional(),
+  private_key: z.string().optional(),
+});
+const capabilitiesSchema = z.object({
+  capabilities: z.array(z.tuple([z.string(), z.enum(CAPABILITIES)])),
+  signer_id: z.string(),
+});
+
+/** Identities of contexts: who is a member, who may become one, and what members may do. */
+export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly Route[] {
+  const { clock, database, random } = deps;
+  const read = { permission: 'context_read', on: 'path' } as const;
+  const manage = { permission: 'context_members', on: 'path' } as const;
+  const join = { permission: 'context_create' } as const;
+  return [
+    { method: 'get', path: '/contexts/:id/users', rule: read, handle: users },
+    { method: 'get', path: '/contexts/:id/identities', rule: read, handle: identities(false) },
+    { method: 'get', path: '/contexts/:id/identities-owned', rule: read, handle: identities(true) },
+    {
+      method: 'get',
+      path: '/contexts/:id/client-keys',
+      rule: { permission: 'identity_read', on: 'path' },
+      handle: clientKeys,
+    },
+    {
+      method: 'post',
+      path: '/contexts/invite',
+      rule: { permission: 'context_members', on: 'some' },
+      handle: invite,
+    },
+    { method: 'post', path: '/contexts/join', rule: join, handle: joinContext },
+    { method: 'post', path: '/identity/context', rule: join, handle: makeIdentity },
+    {
+      method: 'post',
+      path: '/contexts/:id/capabilities/grant',
+      rule: manage,
+      handle: changeCapabilities(grantCapabilities),
+    },
+    {
+      method: 'post',
+      path: '/contexts/:id/capabilities/revoke',
+      rule: manage,
+      handle: changeCapabilities(revokeCapabilities),
+    },
+  ];
+
+  async function users(context: DoorContext): Promise<void> {
+    const contextId = await demandContext(context.params['id']);
+    const members = await listMembers(database, contextId);
+    context.body = { data: { contextUsers: members } };
+  }
+
+  function identities(ownedOnly: boolean) {
+    return async (context: DoorContext): Promise<void> => {
+      const members = await listMembers(database, await demandContext(context.params['id']));
+      const listed = members.filter(({ isOwned }) => isOwned || !ownedOnly);
+      context.body = { data: { identities: listed.map(({ publicKey }) => publicKey) } };
+    };
+  }
+
+  async function clientKeys(context: DoorContext): Promise<void> {
+    const keys = await listClientKeys(database, parseContextIdOf(context.params['id']));
+    context.body = { data: { clientKeys: keys.map(clientKeyAnswer) } };
+  }
+
+  async function invite(context: DoorContext): Promise<void> {
+    const body = await readJson(context.req, inviteSchema, config.bodyBytesMax);
+    const contextId = await demandContext(body.contextId);
+    authorize(context.state.principal, 'context_members', contextId);
+    const inviterId = parseKey(body.inviterId);
+    const inviteeId = parseKey(body.inviteeId);
+    await demandManager(contextId, inviterId);
+    const sealed = await findSealedKey(database, contextId, inviterId);
+    if (sealed === null) {
+      throw new AppError('forbidden', 'this node does not hold the key of the inviter');
+    }
+    const inviterKey = openBox(config.secretKey, sealed, purposeOf(contextId, inviterId));
+    const expiresMs = clock.nowMs() + config.invitationMs;
+    const invitation = { contextId, inviteeId, inviterId, nonce: random(16), expiresMs };
+    context.body = { data: encodeInvitation(invitation, inviterKey) };
+  }
+
+  async function joinContext(context: DoorContext): Promise<void> {
+    const body = await readJson(context.req, joinSchema, config.bodyBytesMax);
+    const invitation = decodeInvitation(body.invitationPayload ?? body.invitation_payload ?? '');
+    if (invitation === null) throw new AppError('invalid_request', 'invalid invitation payload');
+    const { contextId, inviteeId, inviterId, nonce, expiresMs } = invitation;
+    await demandContext(contextId);
+    if (expiresMs < clock.nowMs()) throw new AppError('forbidden', 'the invitation has expired');
+    await demandManager(contextId, inviterId);
+    const members = await listMembers(database, contextId);
+    if (members.some(({ publicKey }) => publicKey === inviteeId)) {
+      context.body = { data: null };
+      return;
+    }
+    const privateKey = await privateKeyOf(body.privateKey ?? body.private_key, inviteeId);
+    const isFirstUse = await spend(
+      database,
+      'invitation',
+      encodeBase58(nonce),
+      new Date(expiresMs),
+    );
+    if (!isFirstUse) throw new AppError('forbidden', 'the invitation was used already');
+    const sealedPrivateKey = sealBox(
+      config.secretKey,
+      privateKey,
+      purposeOf(contextId, inviteeId),
+      random,
+    );
+    await addMember(database, contextId, { publicKey: inviteeId, sealedPrivateKey });
+    await removeIdentity(database, inviteeId);
+    context.body = { data: createContextAnswer(contextId, inviteeId) };
+  }
+
+  async function makeIdentity(context: DoorContext): Promise<void> {
+    const pair = generateKeyPair(random);
+    const publicKey = publicKeyFromBytes(pair.publicKey);
+    const purpose = purposeOf(NO_CONTEXT, publicKey);
+    const sealedPrivateKey = sealBox(config.secretKey, pair.privateKey, purpose, random);
+    await addMember(database, NO_CONTEXT, { publicKey, sealedPrivateKey });
+    // Older clients bring the private key to `join` themselves.
+    context.body = { data: { publicKey, privateKey: encodeId(pair.privateKey) } };
+  }
+
+  function changeCapabilities(
+    change: (
+      db: typeof database,
+      id: ContextId,
+      grants: readonly CapabilityGrant[],
+    ) => Promise<void>,
+  ) {
+    return async (context: DoorContext): Promise<void> => {
+      const contextId = await demandContext(context.params['id']);
+      const body = await readJson(context.req, capabilitiesSchema, config.bodyBytesMax);
+      await demandManager(contextId, parseKey(body.signer_id));
+      const grants = body.capabilities.map(
+        ([key, capability]) => [parseKey(key), capability] as const,
+      );
+      await change(database, contextId, grants);
+      context.type = 'application/json';
+      context.body = 'null';
+    };
+  }
+
+  /** The private key given, or the one that `identity/context` left here. */
+  async function privateKeyOf(
+    given: string | undefined,
+    inviteeId: PublicKey,
+  ): Promise<Uint8Array> {
+    if (given === undefined) {
+      const sealed = await findSealedKey(database, NO_CONTEXT, inviteeId);
+      if (sealed === null) throw new AppError('invalid_request', 'identity mismatch');
+      return openBox(config.secretKey, sealed, purposeOf(NO_CONTEXT, inviteeId));
+    }
+    const bytes = parsePrivateKey(given);
+    if (publicKeyFromBytes(keyPairOf(bytes).publicKey) !== inviteeId) {
+      throw new AppError('invalid_request', 'identity mismatch');
+    }
+    return bytes;
+  }
+
+  /** The first member of a context manages it; others need the capability. */
+  async function demandManager(contextId: ContextId, publicKey: PublicKey): Promise<void> {
+    const members = await listMembers(database, contextId);
+    const isMember = members.some((member) => member.publicKey === publicKey);
+    const isManager =
+      isMember &&
+      (members[0]?.publicKey === publicKey ||
+        (await hasCapability(database, contextId, publicKey, 'ManageMembers')));
+    if (isManager) return;
+    throw new AppError('forbidden', 'the identity may not manage the members of the context');
+  }
+
+  async function demandContext(text: string | undefined): Promise<ContextId> {
+    const contextId = parseContextIdOf(text);
+    const row = await findContext(database, contextId);
+    if (row !== null && row.deletedAt === null) return contextId;
+    throw new AppError('not_found', 'Context not found');
+  }
+}
+
+/** Binds a sealed private key to its place. */
+export function purposeOf(contextId: ContextId, publicKey: PublicKey): string {
+  return `member ${contextId} ${publicKey}`;
+}
+
+function parseKey(text: string): PublicKey {
+  try {
+    return parsePublicKey(text);
+  } catch (error) {
+    throw new AppError('invalid_request', error instanceof Error ? error.message : 'invalid key');
+  }
+}
+
+/** Base58 of the seed, alone or with the public key behind it. */
+function parsePrivateKey(text: string): Uint8Array {
+  try {
+    const bytes = text.length > 100 ? new Uint8Array() : decodeBase58(text);
+    if (bytes.length === 32 || bytes.length === 64) return bytes.subarray(0, 32);
+  } catch {
+    // It is refused below.
+  }
+  throw new AppError('invalid_request', 'invalid private key');
+}

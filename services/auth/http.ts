@@ -1,0 +1,205 @@
+import { AppError } from '#shared/domain/app-error.ts';
+import { can } from '#shared/domain/permissions.ts';
+import {
+  addKeySchema,
+  clientKeyAnswer,
+  generateTokenSchema,
+  refreshTokenSchema,
+  requestChallengeSchema,
+  revokeKeySchema,
+} from '#shared/protocol/auth-api.ts';
+import { parseContextId, parsePublicKey } from '#shared/protocol/ids.ts';
+import { credentialsOf } from '#shared/service/authenticate.ts';
+import { authorize } from '#shared/service/authorize.ts';
+import { readJson } from '#shared/service/json-body.ts';
+import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
+import type { ServiceDeps } from '#shared/service/service.ts';
+import {
+  listClientKeys,
+  listIdentityEvents,
+  listRootKeys,
+  revokeKeys,
+} from '#shared/store/key-store.ts';
+import { listMembers } from '#shared/store/member-store.ts';
+import { issueChallenge } from './challenge.ts';
+import type { AuthConfig } from './config.ts';
+import type { Login } from './login.ts';
+import type { RateLimits } from './rate-limits.ts';
+import type { Tokens } from './tokens.ts';
+import type { Verifier } from './verify.ts';
+
+export interface AuthRoutesOptions {
+  readonly deps: ServiceDeps;
+  readonly config: AuthConfig;
+  readonly login: Login;
+  readonly tokens: Tokens;
+  readonly limits: RateLimits;
+  readonly verifier: Verifier;
+  /** Keys or rules changed: every replica must look again. */
+  readonly onChanged: () => void;
+  /** Throws AppError `invalid_request` when the access file cannot be used. */
+  readonly reloadAccess: () => Promise<void>;
+}
+
+const BODY_BYTES_MAX = 65_536;
+
+/** Login, keys and tokens: the part of the Admin API that the auth service answers. */
+export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
+  const { deps, config, login, tokens, limits, verifier, onChanged, reloadAccess } = options;
+  const { clock, database, random } = deps;
+
+  return [
+    { method: 'post', path: '/admin-api/request-challenge', rule: 'public', handle: challenge },
+    { method: 'post', path: '/admin-api/add-client-key', rule: 'public', handle: addClientKey },
+    { method: 'post', path: '/admin-api/refresh-jwt-token', rule: 'public', handle: refresh },
+    { method: 'get', path: '/.well-known/jwks.json', rule: 'public', handle: jwks },
+    {
+      method: 'post',
+      path: '/admin-api/root-key',
+      rule: { permission: 'identity_manage' },
+      handle: addRootKey,
+    },
+    {
+      method: 'get',
+      path: '/admin-api/did',
+      rule: { permission: 'identity_read' },
+      handle: readDid,
+    },
+    {
+      method: 'delete',
+      path: '/admin-api/did',
+      rule: { permission: 'identity_manage' },
+      handle: async (context) => {
+        await revoke('all', context);
+        context.body = { data: null };
+      },
+    },
+    {
+      method: 'delete',
+      path: '/admin-api/identity/keys',
+      rule: { permission: 'identity_manage' },
+      // Upstream drops the body that it built; its clients expect none.
+      handle: async (context) => {
+        await revoke('all', context);
+        context.status = 200;
+        context.body = '';
+      },
+    },
+    {
+      method: 'post',
+      path: '/admin-api/identity/keys/revoke',
+      rule: { permission: 'identity_manage' },
+      handle: revokeOne,
+    },
+    {
+      method: 'get',
+      path: '/admin-api/identity/history',
+      rule: { permission: 'identity_read' },
+      handle: async (context) => {
+        context.body = { data: { events: await listIdentityEvents(database) } };
+      },
+    },
+    {
+      method: 'post',
+      path: '/admin-api/generate-jwt-token',
+      rule: { permission: 'token_create', on: 'some' },
+      handle: generateToken,
+    },
+    {
+      method: 'post',
+      path: '/admin-api/access/reload',
+      rule: { permission: 'access_reload' },
+      handle: async (context) => {
+        await reloadAccess();
+        context.body = { data: null };
+      },
+    },
+  ];
+
+  async function challenge(context: DoorContext): Promise<void> {
+    await limits.take(addressOf(context));
+    const body = await readJson(context.req, requestChallengeSchema, BODY_BYTES_MAX);
+    const contextId = body.contextId == null ? null : parseContextIdOf(body.contextId);
+    context.body = { data: issueChallenge(config.nodeKey, contextId, { clock, random }) };
+  }
+
+  async function addClientKey(context: DoorContext): Promise<void> {
+    await limits.take(addressOf(context));
+    const body = await readJson(context.req, addKeySchema, BODY_BYTES_MAX);
+    await login.addClientKey(body, await isOperator(context));
+    onChanged();
+    context.body = { data: 'Client key stored' };
+  }
+
+  async function addRootKey(context: DoorContext): Promise<void> {
+    const body = await readJson(context.req, addKeySchema, BODY_BYTES_MAX);
+    await login.addRootKey(body, context.state.principal.id);
+    onChanged();
+    context.body = { data: 'Root key stored' };
+  }
+
+  /** The operator's own token may stand for the setup token. */
+  async function isOperator(context: DoorContext): Promise<boolean> {
+    if (context.req.headers.authorization === undefined) return false;
+    const reply = await verifier.verify(credentialsOf(context.req));
+    return 'principal' in reply && can(reply.principal, 'identity_manage');
+  }
+
+  async function readDid(context: DoorContext): Promise<void> {
+    const [roots, clients] = await Promise.all([listRootKeys(database), listClientKeys(database)]);
+    const rootKeys = roots.map(({ verifyingKey, wallet, walletAddress, createdAt }) => ({
+      signing_key: verifyingKey,
+      wallet: JSON.parse(wallet) as unknown,
+      wallet_address: walletAddress,
+      created_at: createdAt.getTime(),
+    }));
+    const did = { id: 'did:cali', root_keys: rootKeys, client_keys: clients.map(clientKeyAnswer) };
+    context.body = { data: { did } };
+  }
+
+  async function revokeOne(context: DoorContext): Promise<void> {
+    const { key } = await readJson(context.req, revokeKeySchema, BODY_BYTES_MAX);
+    context.body = { data: { revoked: await revoke({ key }, context) } };
+  }
+
+  async function revoke(which: 'all' | { key: string }, context: DoorContext): Promise<number> {
+    const revoked = await revokeKeys(database, which, context.state.principal.id);
+    onChanged();
+    return revoked;
+  }
+
+  async function generateToken(context: DoorContext): Promise<void> {
+    const body = await readJson(context.req, generateTokenSchema, BODY_BYTES_MAX);
+    const contextId = parseContextIdOf(body.contextId);
+    const { principal } = context.state;
+    authorize(principal, 'token_create', contextId);
+    const members = await listMembers(database, contextId);
+    const isMember = members.some(({ publicKey }) => publicKey === body.executorPublicKey);
+    if (!isMember) {
+      throw new AppError('invalid_request', 'The executor is not a member of the context.');
+    }
+    context.body = {
+      data: await tokens.issue({
+        sub: principal.id,
+        context_id: parseContextId(contextId),
+        executor_public_key: parsePublicKey(body.executorPublicKey),
+      }),
+    };
+  }
+
+  async function refresh(context: DoorContext): Promise<void> {
+    await limits.take(addressOf(context));
+    const { refreshToken } = await readJson(context.req, refreshTokenSchema, BODY_BYTES_MAX);
+    const claims = await tokens.spendRefresh(refreshToken);
+    await verifier.demandMaker(claims);
+    context.body = { data: await tokens.issue(claims) };
+  }
+
+  async function jwks(context: DoorContext): Promise<void> {
+    context.body = await tokens.jwks();
+  }
+}
+
+function addressOf(context: DoorContext): string {
+  return context.req.socket.remoteAddress ?? '';
+}

@@ -1,0 +1,203 @@
+import { timingSafeEqual } from 'node:crypto';
+import { sha256 } from '#shared/crypto/sha256.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { AddKeyRequest } from '#shared/protocol/auth-api.ts';
+import { parseContextId } from '#shared/protocol/ids.ts';
+import type { ServiceDeps } from '#shared/service/service.ts';
+import { addClientKey, addRootKey, findRootKey, listRootKeys } from '#shared/store/key-store.ts';
+import { spend } from '#shared/store/spent-store.ts';
+import { verifyAge, verifyNodeSignature } from './challenge.ts';
+import { decodeClientKey } from './client-key.ts';
+import type { AuthConfig } from './config.ts';
+import { verifyEthereum } from './wallets/ethereum.ts';
+import { verifyNear } from './wallets/near.ts';
+import { ownsNearKey } from './wallets/near-account.ts';
+import { parseSiwe } from './wallets/siwe.ts';
+
+/** A login whose every signature was verified. */
+interface VerifiedLogin {
+  readonly verifyingKey: string;
+  /** JSON text. */
+  readonly wallet: string;
+  readonly walletAddress: string;
+  readonly signature: string;
+}
+
+const MESSAGE_UNBOUND =
+  'The signed message does not name this node’s signature and this client key.';
+
+/**
+ * Adding client keys and root keys by a wallet's signature. Unlike upstream, nothing is stored
+ * before everything was verified, and a nonce is good for one key.
+ */
+export class Login {
+  readonly #deps: ServiceDeps;
+  readonly #config: AuthConfig;
+  readonly #nodePublicKey: Uint8Array;
+
+  constructor(deps: ServiceDeps, config: AuthConfig, nodePublicKey: Uint8Array) {
+    this.#deps = deps;
+    this.#config = config;
+    this.#nodePublicKey = nodePublicKey;
+  }
+
+  /** Throws AppError `invalid_request`, with the dialect's texts, or `forbidden` for a first key. */
+  async addClientKey(request: AddKeyRequest, isOperator: boolean): Promise<void> {
+    const { database } = this.#deps;
+    const login = this.#verify(request);
+    const { verifyingKey, signature } = login;
+    const isFirst = (await listRootKeys(database)).length === 0;
+    const isKnown = !isFirst && (await findRootKey(database, verifyingKey)) !== null;
+    const isAdopted = !isFirst && !isKnown && (await this.#isOfKnownAccount(login));
+    if (isFirst && !isOperator) this.#demandSetup(request, verifyingKey);
+    if (!isFirst && !isKnown && !isAdopted) throw refused('Root key does not exist');
+    await this.#spendNonce(request);
+    if (isFirst || isAdopted) {
+      const change = { actor: verifyingKey, signature, onlyFirst: isFirst };
+      const isAdded = await addRootKey(database, login, change);
+      if (!isAdded) throw refused('Root key does not exist');
+    }
+    const { publicKey } = request.payload.message;
+    const contextId = contextIdOf(request);
+    await addClientKey(
+      database,
+      { signingKey: publicKey, wallet: login.wallet, contextId, rootKey: verifyingKey },
+      { actor: verifyingKey, signature },
+    );
+  }
+
+  /** One more root key, for a caller that may add one. */
+  async addRootKey(request: AddKeyRequest, actor: string): Promise<void> {
+    const login = this.#verify(request);
+    await this.#spendNonce(request);
+    await addRootKey(this.#deps.database, login, {
+      actor,
+      signature: login.signature,
+      onlyFirst: false,
+    });
+  }
+
+  /** Everything that can be checked without a database; the order is the dialect's. */
+  #verify(request: AddKeyRequest): VerifiedLogin {
+    const { walletMetadata, payload, walletSignature } = request;
+    const { message, metadata } = payload;
+    const type = walletMetadata.wallet.type.toUpperCase();
+    const verifyingKey = walletMetadata.verifyingKey ?? walletMetadata.signingKey ?? '';
+    if (type !== 'NEAR' && type !== 'ETH') throw refused('Unsupported wallet type.');
+    const isNear = type === 'NEAR';
+    if (isNear && (metadata.recipient === undefined || metadata.callbackUrl === undefined)) {
+      throw refused('Invalid metadata.');
+    }
+    if (decodeClientKey(message.publicKey) === null) throw refused('Invalid client key.');
+    const challenge = { ...message, contextId: message.contextId ?? null };
+    verifyNodeSignature(this.#nodePublicKey, challenge);
+    if (typeof walletSignature !== 'string') throw refused('Invalid wallet signature type.');
+    this.#demandBinding(request, verifyingKey);
+    verifyWallet(isNear, verifyingKey, walletSignature, payload);
+    verifyAge(challenge, this.#deps.clock, this.#config);
+    const isOtherContext =
+      request.contextId != null && request.contextId !== (message.contextId ?? null);
+    if (isOtherContext) throw refused('The context is not the one of the challenge.');
+    return {
+      verifyingKey,
+      wallet: JSON.stringify(walletMetadata.wallet),
+      walletAddress: isNear ? (walletMetadata.walletAddress ?? '') : '',
+      signature: walletSignature,
+    };
+  }
+
+  /** What the wallet showed its owner must be about this challenge and this client key. */
+  #demandBinding({ payload }: AddKeyRequest, verifyingKey: string): void {
+    const { message: text, nodeSignature, publicKey, nonce } = payload.message;
+    const siwe = parseSiwe(text);
+    if (siwe !== null) {
+      const nowMs = this.#deps.clock.nowMs();
+      const isBound =
+        siwe.address.toLowerCase() === verifyingKey.toLowerCase() &&
+        siwe.nonce === Buffer.from(nonce, 'base64').toString('hex') &&
+        siwe.resources.includes(`urn:cairn:challenge:${nodeSignature}`) &&
+        siwe.resources.includes(`urn:cairn:client-key:${publicKey}`);
+      if (!isBound) throw refused(MESSAGE_UNBOUND);
+      const isTimely =
+        (siwe.expirationTime === null || siwe.expirationTime.getTime() > nowMs) &&
+        (siwe.notBefore === null || siwe.notBefore.getTime() <= nowMs) &&
+        siwe.issuedAt.getTime() <= nowMs + this.#config.clockSkewMs;
+      if (!isTimely) throw refused('The signed message is not valid now.');
+      return;
+    }
+    let bound: { nodeSignature?: unknown; publicKey?: unknown };
+    try {
+      bound = JSON.parse(text) as typeof bound;
+    } catch {
+      throw refused(MESSAGE_UNBOUND);
+    }
+    if (bound?.nodeSignature !== nodeSignature || bound.publicKey !== publicKey) {
+      throw refused(MESSAGE_UNBOUND);
+    }
+  }
+
+  async #spendNonce({ payload }: AddKeyRequest): Promise<void> {
+    const { nonce, timestamp } = payload.message;
+    const { challengeMs, clockSkewMs } = this.#config;
+    const expiresAt = new Date(timestamp * 1_000 + challengeMs + clockSkewMs);
+    if (await spend(this.#deps.database, 'challenge', nonce, expiresAt)) return;
+    throw refused('The challenge was used already. Please request a new challenge.');
+  }
+
+  /** Nobody claims a fresh node by being first. */
+  #demandSetup({ setupToken }: AddKeyRequest, verifyingKey: string): void {
+    if (verifyingKey === this.#config.firstRootKey) return;
+    if (setupToken !== undefined && isEqual(setupToken, this.#config.setupToken)) return;
+    throw new AppError(
+      'forbidden',
+      'The first root key needs the setup token that the node printed when it started.',
+    );
+  }
+
+  /** NEAR: a key of an account that has a root key, by the network's own word. */
+  async #isOfKnownAccount({
+    verifyingKey,
+    wallet,
+    walletAddress,
+  }: VerifiedLogin): Promise<boolean> {
+    if (walletAddress === '') return false;
+    const roots = await listRootKeys(this.#deps.database);
+    const known = roots.filter((root) => root.walletAddress === walletAddress);
+    const { networkId } = JSON.parse(wallet) as { networkId?: unknown };
+    const rpcUrl = typeof networkId === 'string' ? this.#config.nearRpcUrls[networkId] : undefined;
+    if (known.length === 0 || rpcUrl === undefined) return false;
+    const keys = [verifyingKey, ...known.map((root) => root.verifyingKey)];
+    const owned = await Promise.all(keys.map((key) => ownsNearKey(rpcUrl, walletAddress, key)));
+    return owned[0] === true && owned.slice(1).some(Boolean);
+  }
+}
+
+function verifyWallet(
+  isNear: boolean,
+  verifyingKey: string,
+  signature: string,
+  { message, metadata }: AddKeyRequest['payload'],
+): void {
+  if (!isNear) return verifyEthereum(verifyingKey, signature, message.message);
+  const signed = {
+    message: message.message,
+    nonce: Buffer.from(message.nonce, 'base64'),
+    recipient: metadata.recipient ?? '',
+    callbackUrl: metadata.callbackUrl ?? '',
+  };
+  if (verifyNear(verifyingKey, signature, signed)) return;
+  throw refused('Node signature is invalid. Please check the signature.');
+}
+
+function contextIdOf({ contextId, payload }: AddKeyRequest) {
+  const text = contextId ?? payload.message.contextId ?? null;
+  return text === null ? null : parseContextId(text);
+}
+
+export function isEqual(a: string, b: string): boolean {
+  return timingSafeEqual(sha256(a), sha256(b));
+}
+
+function refused(text: string): AppError {
+  return new AppError('invalid_request', text);
+}

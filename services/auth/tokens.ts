@@ -1,0 +1,184 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { decodeProtectedHeader, errors, exportJWK, type JWK, jwtVerify, SignJWT } from 'jose';
+import { z } from 'zod';
+import { encodeBase58 } from '#shared/crypto/base58.ts';
+import { generateKeyPair } from '#shared/crypto/ed25519.ts';
+import { openBox, sealBox } from '#shared/crypto/sealed-box.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { ServiceDeps } from '#shared/service/service.ts';
+import { spend } from '#shared/store/spent-store.ts';
+import { deleteTokenKeys, insertTokenKey, listTokenKeys } from '#shared/store/token-key-store.ts';
+import type { AuthConfig } from './config.ts';
+
+const claimsSchema = z.object({
+  sub: z.string(),
+  jti: z.string(),
+  exp: z.number(),
+  context_id: z.string(),
+  executor_public_key: z.string(),
+  token_type: z.enum(['access', 'refresh']),
+});
+
+/** What a token says: `sub` is the principal that made it. */
+export type TokenClaims = z.output<typeof claimsSchema>;
+
+export interface TokenPair {
+  readonly access_token: string;
+  readonly refresh_token: string;
+}
+
+interface TokenKey {
+  readonly keyId: string;
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+  readonly createdAt: Date;
+}
+
+const ISSUER = 'cairn';
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+/** The newest key signs for so long, then a new one is made; old ones verify what they signed. */
+const ROTATE_MS = 2_592_000_000;
+const RELOAD_MS = 1_000;
+
+/** JWTs for one identity of one context, signed with Ed25519 keys that rotate. */
+export class Tokens {
+  readonly #deps: ServiceDeps;
+  readonly #config: AuthConfig;
+  #keys: readonly TokenKey[] = [];
+  #loadedMs = 0;
+
+  constructor(deps: ServiceDeps, config: AuthConfig) {
+    this.#deps = deps;
+    this.#config = config;
+  }
+
+  /** Loads the keys; makes a new one when there is none or the newest is old. */
+  async rotate(): Promise<void> {
+    const { clock, database, random } = this.#deps;
+    await this.#load();
+    const newest = this.#keys.at(-1);
+    if (newest === undefined || clock.nowMs() - newest.createdAt.getTime() > ROTATE_MS) {
+      const pair = generateKeyPair(random);
+      const keyId = encodeBase58(pair.publicKey.subarray(0, 8));
+      const sealed = sealBox(this.#config.secretKey, pair.privateKey, `token key ${keyId}`, random);
+      await insertTokenKey(database, {
+        keyId,
+        publicKey: pair.publicKey,
+        sealedPrivateKey: sealed,
+      });
+    }
+    const longestMs = Math.max(this.#config.refreshTokenMs, this.#config.accessTokenMs);
+    await deleteTokenKeys(database, new Date(clock.nowMs() - ROTATE_MS - longestMs));
+    await this.#load();
+  }
+
+  /** The public keys, for `/.well-known/jwks.json`. */
+  async jwks(): Promise<{ readonly keys: readonly JWK[] }> {
+    const keys = this.#keys.map(async ({ keyId, publicKey }) => ({
+      ...(await exportJWK(publicKey)),
+      kid: keyId,
+      use: 'sig',
+      alg: 'EdDSA',
+    }));
+    return { keys: await Promise.all(keys) };
+  }
+
+  /** An access and a refresh token; the refresh token is good for one more pair. */
+  async issue(
+    claims: Pick<TokenClaims, 'sub' | 'context_id' | 'executor_public_key'>,
+  ): Promise<TokenPair> {
+    const { accessTokenMs, refreshTokenMs } = this.#config;
+    return {
+      access_token: await this.#sign({ ...claims, token_type: 'access' }, accessTokenMs),
+      refresh_token: await this.#sign({ ...claims, token_type: 'refresh' }, refreshTokenMs),
+    };
+  }
+
+  /** Throws AppError `unauthorized` with the dialect's texts. */
+  async verifyAccess(token: string): Promise<TokenClaims> {
+    try {
+      const claims = await this.#verify(token);
+      if (claims.token_type === 'access') return claims;
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) throw new AppError('unauthorized', 'Token expired.');
+      if (!(error instanceof errors.JOSEError) && !(error instanceof z.ZodError)) throw error;
+    }
+    throw new AppError('unauthorized', 'Token not valid.');
+  }
+
+  /** The claims of a refresh token, which is spent by this. Throws AppError `forbidden`. */
+  async spendRefresh(token: string): Promise<TokenClaims> {
+    let claims: TokenClaims;
+    try {
+      claims = await this.#verify(token);
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) {
+        throw new AppError('forbidden', 'Refresh token has expired');
+      }
+      if (error instanceof errors.JOSEError || error instanceof z.ZodError) {
+        throw new AppError('forbidden', `Invalid refresh token: ${error.message}`);
+      }
+      throw error;
+    }
+    if (claims.token_type !== 'refresh') throw new AppError('forbidden', 'Invalid token type');
+    const expiresAt = new Date(claims.exp * 1_000);
+    if (await spend(this.#deps.database, 'refresh-token', claims.jti, expiresAt)) return claims;
+    throw new AppError('forbidden', 'Refresh token not found');
+  }
+
+  async #sign(claims: Omit<TokenClaims, 'jti' | 'exp'>, validMs: number): Promise<string> {
+    const key = this.#keys.at(-1);
+    if (key === undefined) throw new AppError('unavailable', 'the token keys are not loaded yet');
+    const { sub, ...own } = claims;
+    const nowMs = this.#deps.clock.nowMs();
+    return await new SignJWT(own)
+      .setProtectedHeader({ alg: 'EdDSA', kid: key.keyId })
+      .setIssuer(ISSUER)
+      .setSubject(sub)
+      .setJti(encodeBase58(this.#deps.random(16)))
+      .setIssuedAt(Math.floor(nowMs / 1_000))
+      .setExpirationTime(Math.floor((nowMs + validMs) / 1_000))
+      .sign(key.privateKey);
+  }
+
+  async #verify(token: string): Promise<TokenClaims> {
+    const kid = keyIdOf(token);
+    const { payload } = await jwtVerify(token, await this.#publicKeyOf(kid), {
+      algorithms: ['EdDSA'],
+      issuer: ISSUER,
+      currentDate: new Date(this.#deps.clock.nowMs()),
+    });
+    return claimsSchema.parse(payload);
+  }
+
+  /** Another replica may have made a key since the last look. */
+  async #publicKeyOf(keyId: string | undefined): Promise<KeyObject> {
+    const find = () => this.#keys.find((key) => key.keyId === keyId)?.publicKey;
+    if (find() === undefined && this.#deps.clock.monotonicMs() - this.#loadedMs > RELOAD_MS) {
+      await this.#load();
+    }
+    const key = find();
+    if (key === undefined) throw new errors.JWSInvalid('unknown key');
+    return key;
+  }
+
+  async #load(): Promise<void> {
+    this.#loadedMs = this.#deps.clock.monotonicMs();
+    const rows = await listTokenKeys(this.#deps.database);
+    this.#keys = rows.map(({ keyId, sealedPrivateKey, createdAt }) => {
+      const seed = openBox(this.#config.secretKey, sealedPrivateKey, `token key ${keyId}`);
+      const der = Buffer.concat([PKCS8_PREFIX, seed]);
+      const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+      return { keyId, privateKey, publicKey: createPublicKey(privateKey), createdAt };
+    });
+  }
+}
+
+/** Undefined for a token that is none: its verification says so. */
+function keyIdOf(token: string): string | undefined {
+  try {
+    return decodeProtectedHeader(token).kid;
+  } catch {
+    return undefined;
+  }
+}

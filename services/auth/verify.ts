@@ -1,0 +1,225 @@
+import { decodeBase58 } from '#shared/crypto/base58.ts';
+import { verifyEd25519 } from '#shared/crypto/ed25519.ts';
+import { sha256 } from '#shared/crypto/sha256.ts';
+import { AppError } from '#shared/domain/app-error.ts';
+import { type Grant, type Principal, UNRESTRICTED } from '#shared/domain/permissions.ts';
+import { parseContextId } from '#shared/protocol/ids.ts';
+import type { Credentials, VerifyReply } from '#shared/service/authenticate.ts';
+import type { ServiceDeps } from '#shared/service/service.ts';
+import { type ClientKey, findClientKey } from '#shared/store/key-store.ts';
+import { spend } from '#shared/store/spent-store.ts';
+import type { AccessRules } from './access-rules.ts';
+import { decodeClientKey } from './client-key.ts';
+import type { AuthConfig } from './config.ts';
+import { isEqual } from './login.ts';
+import type { RateLimits } from './rate-limits.ts';
+import type { TokenClaims, Tokens } from './tokens.ts';
+
+export interface VerifierOptions {
+  readonly deps: ServiceDeps;
+  readonly config: AuthConfig;
+  readonly nodePublicKey: Uint8Array;
+  readonly tokens: Tokens;
+  readonly limits: RateLimits;
+  readonly rules: () => AccessRules;
+}
+
+const NODE_SKEW_MS = 5_000;
+const SIGNED_TIME_SKEW_MS = 60_000;
+const EXTRACTION = 'Failed to extract authentication headers.';
+
+/** Judges the credentials of a request: who it is, and what it may do. */
+export class Verifier {
+  readonly #options: VerifierOptions;
+
+  constructor(options: VerifierOptions) {
+    this.#options = options;
+  }
+
+  /** Never throws for bad credentials: the reply says why they are refused. */
+  async verify(credentials: Credentials): Promise<VerifyReply> {
+    try {
+      return { principal: await this.#principalOf(credentials) };
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (error.code !== 'unauthorized' && error.code !== 'rate_limited') throw error;
+      const { retryAfter } = error.details;
+      return { refusal: error.message, ...(retryAfter === undefined ? {} : { retryAfter }) };
+    }
+  }
+
+  /** Wrong credentials are refused also where none are needed: their sender expects them to count. */
+  async #principalOf(credentials: Credentials): Promise<Principal> {
+    const { token, headers, isLoopback, address, isRecheck = false } = credentials;
+    const { config, limits, rules } = this.#options;
+    if (token !== null && isEqual(token, config.adminToken)) {
+      return this.#principal('admin-token', 'admin', ['admin'], UNRESTRICTED);
+    }
+    const isSigned = headers['signing_key'] !== undefined || headers['x-signature'] !== undefined;
+    if (!isRecheck && (token !== null || isSigned)) await limits.take(address);
+    if (token !== null) return await this.#fromToken(token);
+    if (headers['x-signature'] !== undefined) return this.#fromNodeHeaders(headers);
+    if (isSigned || headers['signature'] !== undefined) {
+      return await this.#fromWalletHeaders(credentials);
+    }
+    if (config.open && isLoopback) {
+      return this.#principal('open', 'local', ['local'], UNRESTRICTED);
+    }
+    return {
+      id: 'anonymous',
+      kind: 'anonymous',
+      grants: rules().anonymous,
+      executorPublicKey: null,
+    };
+  }
+
+  async #fromToken(token: string): Promise<Principal> {
+    const claims = await this.#options.tokens.verifyAccess(token);
+    await this.demandMaker(claims);
+    const contextId = parseContextId(claims.context_id);
+    const identity = claims.executor_public_key;
+    const grants: Grant[] = [
+      {
+        permissions: ['context_read', 'context_query', 'context_mutate', 'context_subscribe'],
+        contexts: [contextId],
+      },
+    ];
+    const names = [`jwt:${claims.sub}`, `identity:${identity}`];
+    const principal = this.#principal('jwt', `identity:${identity}`, names, grants);
+    return { ...principal, executorPublicKey: identity };
+  }
+
+  /** A token lives no longer than the client key that made it. Throws AppError `unauthorized`. */
+  async demandMaker({ sub }: Pick<TokenClaims, 'sub'>): Promise<void> {
+    const signingKey = /^client-key:(.+)$/.exec(sub)?.[1];
+    if (signingKey !== undefined) await this.#demandKey(signingKey);
+  }
+
+  /** The node's own key over the text of a Unix time, as its operator's tools send it. */
+  #fromNodeHeaders(headers: Readonly<Record<string, string>>): Principal {
+    const { clock } = this.#options.deps;
+    const timestamp = headers['x-timestamp'] ?? '';
+    const isTimely = Math.abs(clock.nowMs() - Number(timestamp) * 1_000) <= NODE_SKEW_MS;
+    const signature = decoded(headers['x-signature']);
+    const { nodePublicKey } = this.#options;
+    if (
+      !isTimely ||
+      signature === null ||
+      !verifyEd25519(nodePublicKey, Buffer.from(timestamp), signature)
+    ) {
+      throw refused('');
+    }
+    return this.#principal('node-key', 'node-key', ['node-key'], UNRESTRICTED);
+  }
+
+  async #fromWalletHeaders(credentials: Credentials): Promise<Principal> {
+    const { headers } = credentials;
+    const signingKey = headers['signing_key'];
+    const challenge = decoded(headers['challenge']);
+    const signature = decoded(headers['signature']);
+    const isWhole = isWalletType(headers['wallet_type']) && signingKey !== undefined;
+    if (!isWhole || challenge?.length !== 32 || signature?.length !== 64) throw refused(EXTRACTION);
+    const publicKey = decodeClientKey(signingKey);
+    if (publicKey === null) throw refused('Invalid client key.');
+    const key = await this.#demandKey(signingKey);
+    if (!verifyEd25519(publicKey, challenge, signature)) {
+      throw refused('Invalid signature for provided key.');
+    }
+    if (!credentials.isRecheck) await this.#demandFreshness(credentials, key, challenge);
+    const named = headers['context_id'];
+    if (key.contextId !== null && named !== undefined && named !== key.contextId) {
+      throw refused('The client key is for another context.');
+    }
+    const names = [`client-key:${signingKey}`, `root-key:${key.rootKey}`];
+    return this.#principal('client-key', `client-key:${signingKey}`, names, grantsOf(key));
+  }
+
+  /**
+   * With the optional header `challenge_payload`, `<unix ms> <nonce> <METHOD> <path>`, a signature is
+   * good for that request once, within a minute. Without it, its key must have logged in lately.
+   */
+  async #demandFreshness(
+    { headers, method, path }: Credentials,
+    key: ClientKey,
+    challenge: Uint8Array,
+  ): Promise<void> {
+    const { config, deps } = this.#options;
+    const nowMs = deps.clock.nowMs();
+    const payload = headers['challenge_payload'];
+    if (payload === undefined) {
+      if (nowMs - key.createdAt.getTime() <= config.untimedHeadersMs) return;
+      throw refused('The client key is too old for headers without a signed time: log in again.');
+    }
+    const [time = '', nonce = '', signedMethod, signedPath] = payload.split(' ');
+    const isBound =
+      Buffer.compare(sha256(payload), challenge) === 0 &&
+      signedMethod === method &&
+      signedPath === path &&
+      nonce !== '';
+    if (!isBound) throw refused('The signed challenge is not about this request.');
+    if (!(Math.abs(nowMs - Number(time)) <= SIGNED_TIME_SKEW_MS)) {
+      throw refused('The signed challenge is not of now.');
+    }
+    const expiresAt = new Date(Number(time) + 2 * SIGNED_TIME_SKEW_MS);
+    const value = `${key.signingKey} ${payload}`;
+    if (await spend(deps.database, 'signed-headers', value, expiresAt)) return;
+    throw refused('The signed challenge was used already.');
+  }
+
+  async #demandKey(signingKey: string): Promise<ClientKey> {
+    const key = await findClientKey(this.#options.deps.database, signingKey);
+    if (key === null) throw refused('Client key does not exist.');
+    return key;
+  }
+
+  #principal(
+    kind: Principal['kind'],
+    id: string,
+    names: readonly string[],
+    builtIn: readonly Grant[],
+  ): Principal {
+    const grants = this.#options.rules().grantsFor(names, builtIn);
+    return { id, kind, grants, executorPublicKey: null };
+  }
+}
+
+/** A key without a context is its owner's on the whole node; one with a context stays in it. */
+function grantsOf({ contextId }: ClientKey): readonly Grant[] {
+  if (contextId === null) return UNRESTRICTED;
+  return [
+    {
+      permissions: [
+        'context_read',
+        'context_query',
+        'context_mutate',
+        'context_subscribe',
+        'identity_read',
+        'token_create',
+      ],
+      contexts: [contextId],
+    },
+    { permissions: ['application_read', 'blob_read'], contexts: '*' },
+  ];
+}
+
+function isWalletType(text: string | undefined): boolean {
+  try {
+    const value = JSON.parse(text ?? '') as { type?: unknown } | null;
+    return typeof value?.type === 'string';
+  } catch {
+    return false;
+  }
+}
+
+function decoded(text: string | undefined): Uint8Array | null {
+  if (text === undefined || text.length > 120) return null;
+  try {
+    return decodeBase58(text);
+  } catch {
+    return null;
+  }
+}
+
+function refused(text: string): AppError {
+  return new AppError('unauthorized', text);
+}

@@ -1,0 +1,78 @@
+import type { ContextId } from './ids.ts';
+
+/**
+ * Everything that can be allowed, and where it is checked. One vocabulary for all doors.
+ *
+ * | permission             | lets its holder                                        | checked by |
+ * | ---------------------- | ------------------------------------------------------ | ---------- |
+ * | `application_read`     | list applications                                      | `/admin-api/applications` |
+ * | `application_install`  | install and uninstall                                  | `/admin-api/install-application`, `…/install-dev-application`, `…/uninstall-application`, DELETE `/admin-api/applications/:id` |
+ * | `blob_read`            | read and list blobs                                    | GET, HEAD `/admin-api/blobs` |
+ * | `blob_write`           | store and delete blobs                                 | PUT, DELETE `/admin-api/blobs` |
+ * | `context_create`       | create a context, join one, make an identity for it    | POST `/admin-api/contexts`, `…/join`, `/admin-api/identity/context` |
+ * | `context_read`         | see a context, its members, its size, its aliases      | GET `/admin-api/contexts…`, `/admin-api/alias/…` |
+ * | `context_query`        | query                                                  | `/jsonrpc` |
+ * | `context_mutate`       | mutate and execute                                     | `/jsonrpc` |
+ * | `context_subscribe`    | subscribe                                              | `/ws` |
+ * | `context_delete`       | delete a context                                       | DELETE `/admin-api/contexts/:id` |
+ * | `context_upgrade`      | give a context another application                     | POST `/admin-api/contexts/:id/application` |
+ * | `context_members`      | invite, grant and revoke capabilities                  | POST `/admin-api/contexts/invite`, `…/capabilities/…` |
+ * | `alias_write`          | create and delete aliases                              | POST `/admin-api/alias/create`, `…/delete` |
+ * | `identity_read`        | see keys and their history                             | GET `/admin-api/did`, `…/client-keys` |
+ * | `identity_manage`      | add root keys, revoke keys                             | POST `/admin-api/root-key`, DELETE `/admin-api/did`, `/admin-api/identity/keys` |
+ * | `token_create`         | make JWTs for identities of a context                  | POST `/admin-api/generate-jwt-token` |
+ * | `access_reload`        | read the access file again                             | POST `/admin-api/access/reload` |
+ */
+export const PERMISSIONS = [
+  'application_read',
+  'application_install',
+  'blob_read',
+  'blob_write',
+  'context_create',
+  'context_read',
+  'context_query',
+  'context_mutate',
+  'context_subscribe',
+  'context_delete',
+  'context_upgrade',
+  'context_members',
+  'alias_write',
+  'identity_read',
+  'identity_manage',
+  'token_create',
+  'access_reload',
+] as const;
+
+export type Permission = (typeof PERMISSIONS)[number];
+
+/** Some permissions on some contexts; `'*'` is all. */
+export interface Grant {
+  readonly permissions: readonly Permission[] | '*';
+  /** A grant on some contexts covers nothing that is about no context. */
+  readonly contexts: readonly ContextId[] | '*';
+}
+
+/** Who makes a request, as every door's permission check sees it. */
+export interface Principal {
+  /** Written to the log beside what it did. */
+  readonly id: string;
+  readonly kind: 'admin-token' | 'open' | 'node-key' | 'client-key' | 'jwt' | 'anonymous';
+  readonly grants: readonly Grant[];
+  /** The only identity that it may act as, or null when it may choose. */
+  readonly executorPublicKey: string | null;
+}
+
+export const UNRESTRICTED: readonly Grant[] = [{ permissions: '*', contexts: '*' }];
+
+/** True when one of the principal's grants covers the permission, on that context if there is one. */
+export function can(
+  { grants }: Pick<Principal, 'grants'>,
+  permission: Permission,
+  contextId: ContextId | null = null,
+): boolean {
+  return grants.some(
+    ({ permissions, contexts }) =>
+      (permissions === '*' || permissions.includes(permission)) &&
+      (contexts === '*' || (contextId !== null && contexts.includes(contextId))),
+  );
+}

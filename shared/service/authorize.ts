@@ -1,0 +1,29 @@
+import { AppError } from '#shared/domain/app-error.ts';
+import type { ContextId } from '#shared/domain/ids.ts';
+import { can, type Permission, type Principal } from '#shared/domain/permissions.ts';
+
+/** Throws AppError `unauthorized` for a caller without credentials, `forbidden` for any other. */
+export function authorize(
+  principal: Principal,
+  permission: Permission,
+  contextId: ContextId | null = null,
+): void {
+  if (can(principal, permission, contextId)) return;
+  if (principal.kind === 'anonymous') {
+    throw new AppError(
+      'unauthorized',
+      'a valid token is needed: send "Authorization: Bearer <token>", or ?token=<token>',
+    );
+  }
+  const where = contextId === null ? '' : ` on context ${contextId}`;
+  throw new AppError('forbidden', `${principal.id} lacks the permission ${permission}${where}`);
+}
+
+/** Like `authorize`, for whoever has the permission on any context at all. */
+export function authorizeSomewhere(principal: Principal, permission: Permission): void {
+  const isSomewhere = principal.grants.some(
+    ({ permissions, contexts }) =>
+      (permissions === '*' || permissions.includes(permission)) && contexts.length > 0,
+  );
+  if (!isSomewhere) authorize(principal, permission);
+}
