@@ -4,8 +4,9 @@ import { type ContextId, type PublicKey, type TransactionHash, ZERO_ID } from '.
  * What a transaction is for.
  *
  * - `init` opens a context, `mutate` and `execute` run a method, `delete` is the tombstone.
+ * - `upgrade` gives the context another application; its method, if any, migrates the state.
  */
-export type TransactionKind = 'init' | 'mutate' | 'execute' | 'delete';
+export type TransactionKind = 'init' | 'mutate' | 'execute' | 'upgrade' | 'delete';
 
 /** What was asked, and every non-deterministic input a guest can see, decided before it runs. */
 export interface TransactionRequest {

@@ -30,6 +30,13 @@ export const createContextSchema = z.object({
   initializationParams: bytes.default(new Uint8Array()),
 });
 
+export const upgradeContextSchema = z.object({
+  applicationId: z.string(),
+  executorPublicKey: z.string().nullish(),
+  /** A method of the new application that changes the state to its form. */
+  migrationMethod: z.string().min(1).nullish(),
+});
+
 export function applicationIdAnswer(applicationId: string) {
   return { applicationId, application_id: applicationId };
 }

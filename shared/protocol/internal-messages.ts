@@ -29,6 +29,15 @@ export type ExecuteRequest =
       readonly sealedPrivateKey: Uint8Array;
       readonly principal: string;
     }
+  | {
+      readonly kind: 'upgrade';
+      readonly contextId: ContextId;
+      readonly applicationId: ApplicationId;
+      /** Runs on the state with the new application; null leaves the state as it is. */
+      readonly migrationMethod: string | null;
+      readonly executorPublicKey: PublicKey | null;
+      readonly principal: string;
+    }
   | { readonly kind: 'delete'; readonly contextId: ContextId; readonly principal: string };
 
 export interface ExecuteReply {
@@ -49,7 +58,7 @@ export function partitionOf(contextId: ContextId): number {
 }
 
 export function encodeExecuteRequest(request: ExecuteRequest): Uint8Array {
-  if (request.kind === 'delete') return encode(request);
+  if (request.kind === 'delete' || request.kind === 'upgrade') return encode(request);
   const payload = toBase64(request.payload);
   if (request.kind !== 'create') return encode({ ...request, payload });
   return encode({ ...request, payload, sealedPrivateKey: toBase64(request.sealedPrivateKey) });
@@ -58,7 +67,7 @@ export function encodeExecuteRequest(request: ExecuteRequest): Uint8Array {
 /** Decodes what `encodeExecuteRequest` made; only services of this deployment send it. */
 export function decodeExecuteRequest(bytes: Uint8Array): ExecuteRequest {
   const wire = decode<ExecuteRequest>(bytes);
-  if (wire.kind === 'delete') return wire;
+  if (wire.kind === 'delete' || wire.kind === 'upgrade') return wire;
   const payload = fromBase64(wire.payload);
   if (wire.kind !== 'create') return { ...wire, payload };
   return { ...wire, payload, sealedPrivateKey: fromBase64(wire.sealedPrivateKey) };

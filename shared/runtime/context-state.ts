@@ -1,6 +1,7 @@
-import type { ContextId } from '#shared/domain/ids.ts';
+import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import type { Head, Outcome, StateChange, TransactionRequest } from '#shared/domain/transaction.ts';
 import { transactionHash } from '#shared/protocol/hash-chain.ts';
+import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
 import type { ExecutionResult, Program } from './runtime.ts';
 
@@ -12,11 +13,14 @@ export interface Appended extends Head {
 export interface ContextStateOptions {
   readonly contextId: ContextId;
   readonly program: Program;
+  /** Finds the program that an `upgrade` names. */
+  readonly programOf: (applicationId: ApplicationId) => Program;
   readonly head: Head;
   /** What the guest committed last, or null when it never did. */
   readonly rootHash: Uint8Array | null;
 }
 
+const NO_ARGUMENTS = new TextEncoder().encode('{}');
 const NO_OUTCOME: Outcome = {
   status: 'ok',
   output: null,
@@ -34,16 +38,18 @@ const NO_OUTCOME: Outcome = {
  */
 export class ContextState {
   readonly contextId: ContextId;
-  readonly #program: Program;
+  readonly #programOf: (applicationId: ApplicationId) => Program;
+  #program: Program;
   /** Keys are 32 bytes as latin1 text. */
   readonly #entries = new Map<string, Uint8Array>();
   #bytes = 0;
   #head: Head;
   #rootHash: Uint8Array | null;
 
-  constructor({ contextId, program, head, rootHash }: ContextStateOptions) {
+  constructor({ contextId, program, programOf, head, rootHash }: ContextStateOptions) {
     this.contextId = contextId;
     this.#program = program;
+    this.#programOf = programOf;
     this.#head = head;
     this.#rootHash = rootHash;
   }
@@ -63,10 +69,25 @@ export class ContextState {
 
   /** Runs the guest on this state, and changes nothing. */
   run(request: TransactionRequest, readOnly: boolean): ExecutionResult {
+    if (request.kind === 'upgrade') return this.#runUpgrade(request);
     const isNoop = request.kind === 'delete' || (request.kind === 'init' && !this.#program.hasInit);
     if (isNoop) return { outcome: NO_OUTCOME, logs: [], hasRun: true };
     const { contextId } = this;
     return this.#program.execute({ contextId, request, state: this.#entries, readOnly });
+  }
+
+  /** The new application's migration, on the state that the old one left. */
+  #runUpgrade(request: TransactionRequest): ExecutionResult {
+    const { from, to } = decodeUpgrade(request.payload);
+    if (this.#program.applicationId !== from) {
+      const error = 'the context was given another application meanwhile';
+      return { outcome: { ...NO_OUTCOME, status: 'failed', error }, logs: [], hasRun: true };
+    }
+    if (request.method === '') return { outcome: NO_OUTCOME, logs: [], hasRun: true };
+    const { contextId } = this;
+    const asked = { ...request, payload: NO_ARGUMENTS };
+    const input = { contextId, request: asked, state: this.#entries, readOnly: false };
+    return this.#programOf(to).execute(input);
   }
 
   /** True when the outcome wrote, emitted, or committed another root than the last. */
@@ -94,6 +115,7 @@ export class ContextState {
     this.apply(outcome.changes);
     this.#head = { sequence: sequence + 1n, hash, seal };
     this.#rootHash = outcome.rootHash ?? this.#rootHash;
+    if (request.kind === 'upgrade') this.#program = this.#programOf(decodeUpgrade(payload).to);
     return { ...this.#head, priorHash };
   }
 

@@ -4,6 +4,7 @@ import type { ContextId, TransactionHash } from '#shared/domain/ids.ts';
 import type { StateChange, Transaction, TransactionKind } from '#shared/domain/transaction.ts';
 import { transactionHashFromBytes } from '#shared/protocol/ids.ts';
 import type { LogNotice } from '#shared/protocol/log-notice.ts';
+import { decodeUpgrade, type Upgrade } from '#shared/protocol/upgrade.ts';
 import { decodeChanges, decodeEvents } from '#shared/protocol/seal.ts';
 import { assert } from '#shared/util/assert.ts';
 import type { Database } from './database.ts';
@@ -48,6 +49,21 @@ export async function readRequest(
     .where('request_id', '=', requestId)
     .executeTakeFirst();
   return row === undefined ? null : transactionOf(row, contextId);
+}
+
+/** The first `upgrade` of a log, or null: it tells which application the context began with. */
+export async function readFirstUpgrade(
+  database: Database,
+  contextKey: bigint,
+): Promise<Upgrade | null> {
+  const row = await database.kysely
+    .selectFrom('transactions')
+    .select('payload')
+    .where('context', '=', contextKey.toString())
+    .where('kind', '=', 'upgrade')
+    .orderBy('sequence')
+    .executeTakeFirst();
+  return row === undefined ? null : decodeUpgrade(row.payload);
 }
 
 /** What a request id was used for, and the answer that it got. */

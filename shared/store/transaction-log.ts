@@ -10,6 +10,7 @@ import {
 import { assert } from '#shared/util/assert.ts';
 import type { Database } from './database.ts';
 import { byteaArray, int8Array, textArray } from './pg-array.ts';
+import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import { encodeChanges, encodeEvents } from '#shared/protocol/seal.ts';
 import type { Tables } from './tables.ts';
 
@@ -144,8 +145,10 @@ async function append(
         ${byteaArray(heads.map(({ last }) => decodeId(last.transaction.hash)))}::bytea[],
         ${byteaArray(heads.map(({ last }) => last.transaction.seal))}::bytea[],
         ${int8Array(heads.map(({ last }) => BigInt(last.stateBytes)))}::int8[],
-        ${byteaArray(heads.map(({ rootHash }) => rootHash))}::bytea[]
-      ) AS h(context, first, prior_hash, sequence, hash, seal, state_bytes, root_hash)
+        ${byteaArray(heads.map(({ rootHash }) => rootHash))}::bytea[],
+        ${byteaArray(heads.map(({ applicationId }) => applicationId))}::bytea[]
+      ) AS h(context, first, prior_hash, sequence, hash, seal, state_bytes, root_hash,
+        application_id)
     ), expected AS MATERIALIZED (
       SELECT c.context FROM contexts c JOIN heads h ON h.context = c.context
         AND c.head_sequence = h.first - 1 AND c.head_hash = h.prior_hash AND c.deleted_at IS NULL
@@ -156,6 +159,7 @@ async function append(
     ), moved AS (
       UPDATE contexts c SET head_sequence = h.sequence, head_hash = h.hash, head_seal = h.seal,
         state_bytes = h.state_bytes, root_hash = COALESCE(h.root_hash, c.root_hash),
+        application_id = COALESCE(h.application_id, c.application_id),
         deleted_at = CASE WHEN c.context = ANY(
           ${int8Array(deleted.map(({ contextKey }) => contextKey))}::int8[]) THEN now() END
       FROM heads h, fence WHERE c.context = h.context
@@ -182,6 +186,8 @@ interface NewHead {
   last: AppendRow;
   /** The last one that the guest committed, or null. */
   rootHash: Uint8Array | null;
+  /** The one that it was upgraded to last, or null. */
+  applicationId: Uint8Array | null;
 }
 
 /** First and last row of each context; the rows between them have no gap. */
@@ -190,8 +196,10 @@ function headsOf(rows: readonly AppendRow[]): NewHead[] {
   for (const row of rows) {
     const head = heads.get(row.contextKey);
     const { rootHash } = row.transaction;
+    const applicationId = upgradedTo(row.transaction);
     if (head === undefined) {
-      heads.set(row.contextKey, { contextKey: row.contextKey, first: row, last: row, rootHash });
+      const { contextKey } = row;
+      heads.set(contextKey, { contextKey, first: row, last: row, rootHash, applicationId });
     } else {
       const { sequence, hash } = head.last.transaction;
       const isNext =
@@ -199,9 +207,14 @@ function headsOf(rows: readonly AppendRow[]): NewHead[] {
       assert(isNext, 'the rows of a context follow each other');
       head.last = row;
       head.rootHash = rootHash ?? head.rootHash;
+      head.applicationId = applicationId ?? head.applicationId;
     }
   }
   return [...heads.values()];
+}
+
+function upgradedTo({ kind, payload }: Transaction): Uint8Array | null {
+  return kind === 'upgrade' ? decodeId(decodeUpgrade(payload).to) : null;
 }
 
 function columnsOf(rows: readonly AppendRow[]) {

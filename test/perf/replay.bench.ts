@@ -10,7 +10,6 @@ import {
   publicKeyFromBytes,
 } from '#shared/protocol/ids.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
-import type { Program } from '#shared/runtime/runtime.ts';
 import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
 import type { Database } from '#shared/store/database.ts';
 import { acquireLeases } from '#shared/store/leases.ts';
@@ -45,7 +44,7 @@ const owner = new pg.Client({ connectionString: test.ownerUrl });
 await owner.connect();
 stack.defer(() => owner.end());
 
-const requests = await writeLog(database, program);
+const requests = await writeLog(database);
 const context = await findContext(database, contextId);
 if (context === null) throw new Error('the context was created');
 const { contextKey, head } = context;
@@ -102,18 +101,24 @@ printResult(
 );
 
 function emptyState(): ContextState {
-  return new ContextState({ contextId, program, head: GENESIS, rootHash: null });
+  return new ContextState({
+    contextId,
+    program,
+    programOf: () => program,
+    head: GENESIS,
+    rootHash: null,
+  });
 }
 
 /** A log of `ROWS` writes of one context, as the executor would have left it. */
-async function writeLog(into: Database, of_: Program): Promise<TransactionRequest[]> {
+async function writeLog(into: Database): Promise<TransactionRequest[]> {
   const [fence] = await acquireLeases(into, {
     owner: 'bench',
     exceptPartitions: [],
     validMs: 3_600_000,
   });
   if (fence === undefined) throw new Error('the partitions are free');
-  const state = new ContextState({ contextId, program: of_, head: GENESIS, rootHash: null });
+  const state = emptyState();
   const run = (request: TransactionRequest): Transaction => {
     const { outcome } = state.run(request, false);
     return { ...request, ...outcome, contextId, ...state.append(request, outcome) };

@@ -8,6 +8,7 @@ import {
   type ContextAnswer,
   createContextAnswer,
   createContextSchema,
+  upgradeContextSchema,
 } from '#shared/protocol/admin-api.ts';
 import {
   contextIdFromBytes,
@@ -19,7 +20,7 @@ import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { type ContextRow, findContext, listContexts } from '#shared/store/transaction-log.ts';
 import type { AdminConfig } from '../config.ts';
-import { purposeOf } from './members.ts';
+import { demandCapability, parseKey, purposeOf } from './members.ts';
 import { BodyError, readJson } from '#shared/service/json-body.ts';
 
 export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly Route[] {
@@ -41,6 +42,12 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
       handle: remove,
     },
     { method: 'get', path: '/contexts/:id/storage', rule: read, handle: storage },
+    {
+      method: 'post',
+      path: '/contexts/:id/application',
+      rule: { permission: 'context_upgrade', on: 'path' },
+      handle: upgrade,
+    },
   ];
 
   async function create(context: DoorContext): Promise<void> {
@@ -99,6 +106,34 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
       },
     );
     context.body = { data: { isDeleted } };
+  }
+
+  /** Another application on the same state; a migration that fails leaves everything as it was. */
+  async function upgrade(context: DoorContext): Promise<void> {
+    const { contextId } = await loadContext(context.params['id']);
+    const body = await readJson(context.req, upgradeContextSchema, config.bodyBytesMax);
+    const executorPublicKey =
+      body.executorPublicKey == null ? null : parseKey(body.executorPublicKey);
+    if (executorPublicKey !== null) {
+      await demandCapability(database, contextId, executorPublicKey, 'ManageApplication');
+    }
+    const { outcome } = await requestExecution(
+      bus,
+      clock,
+      {
+        kind: 'upgrade',
+        contextId,
+        applicationId: parseApplicationId(body.applicationId),
+        migrationMethod: body.migrationMethod ?? null,
+        executorPublicKey,
+        principal: context.state.principal.id,
+      },
+      clock.nowMs() + config.requestMs,
+    );
+    if (outcome.status === 'failed') {
+      throw new AppError('invalid_request', `the context keeps its application: ${outcome.error}`);
+    }
+    context.body = { data: null };
   }
 
   async function storage(context: DoorContext): Promise<void> {

@@ -13,9 +13,11 @@ import { readJson } from '#shared/service/json-body.ts';
 import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { listClientKeys } from '#shared/store/key-store.ts';
+import type { Database } from '#shared/store/database.ts';
 import {
   addMember,
   CAPABILITIES,
+  type Capability,
   type CapabilityGrant,
   findSealedKey,
   grantCapabilities,
@@ -109,7 +111,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     authorize(context.state.principal, 'context_members', contextId);
     const inviterId = parseKey(body.inviterId);
     const inviteeId = parseKey(body.inviteeId);
-    await demandManager(contextId, inviterId);
+    await demandCapability(database, contextId, inviterId, 'ManageMembers');
     const sealed = await findSealedKey(database, contextId, inviterId);
     if (sealed === null) {
       throw new AppError('forbidden', 'this node does not hold the key of the inviter');
@@ -127,7 +129,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     const { contextId, inviteeId, inviterId, nonce, expiresMs } = invitation;
     await demandContext(contextId);
     if (expiresMs < clock.nowMs()) throw new AppError('forbidden', 'the invitation has expired');
-    await demandManager(contextId, inviterId);
+    await demandCapability(database, contextId, inviterId, 'ManageMembers');
     const members = await listMembers(database, contextId);
     if (members.some(({ publicKey }) => publicKey === inviteeId)) {
       context.body = { data: null };
@@ -172,7 +174,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     return async (context: DoorContext): Promise<void> => {
       const contextId = await demandContext(context.params['id']);
       const body = await readJson(context.req, capabilitiesSchema, config.bodyBytesMax);
-      await demandManager(contextId, parseKey(body.signer_id));
+      await demandCapability(database, contextId, parseKey(body.signer_id), 'ManageMembers');
       const grants = body.capabilities.map(
         ([key, capability]) => [parseKey(key), capability] as const,
       );
@@ -199,18 +201,6 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     return bytes;
   }
 
-  /** The first member of a context manages it; others need the capability. */
-  async function demandManager(contextId: ContextId, publicKey: PublicKey): Promise<void> {
-    const members = await listMembers(database, contextId);
-    const isMember = members.some((member) => member.publicKey === publicKey);
-    const isManager =
-      isMember &&
-      (members[0]?.publicKey === publicKey ||
-        (await hasCapability(database, contextId, publicKey, 'ManageMembers')));
-    if (isManager) return;
-    throw new AppError('forbidden', 'the identity may not manage the members of the context');
-  }
-
   async function demandContext(text: string | undefined): Promise<ContextId> {
     const contextId = parseContextIdOf(text);
     const row = await findContext(database, contextId);
@@ -224,7 +214,23 @@ export function purposeOf(contextId: ContextId, publicKey: PublicKey): string {
   return `member ${contextId} ${publicKey}`;
 }
 
-function parseKey(text: string): PublicKey {
+/** The first member of a context may do all; others need the capability. Throws `forbidden`. */
+export async function demandCapability(
+  database: Database,
+  contextId: ContextId,
+  publicKey: PublicKey,
+  capability: Capability,
+): Promise<void> {
+  const members = await listMembers(database, contextId);
+  const isMember = members.some((member) => member.publicKey === publicKey);
+  const has =
+    isMember &&
+    (members[0]?.publicKey === publicKey ||
+      (await hasCapability(database, contextId, publicKey, capability)));
+  if (!has) throw new AppError('forbidden', `the identity lacks ${capability} in the context`);
+}
+
+export function parseKey(text: string): PublicKey {
   try {
     return parsePublicKey(text);
   } catch (error) {

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import { AppError } from '#shared/domain/app-error.ts';
+import { ZERO_ID } from '#shared/domain/ids.ts';
+import { encodeUpgrade } from '#shared/protocol/upgrade.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
 import { GENESIS, type Transaction, type TransactionRequest } from '#shared/domain/transaction.ts';
 import {
@@ -20,6 +22,9 @@ import type { RunMode } from './worker-messages.ts';
 import { WorkerLostError, type WorkerPool } from './worker-pool.ts';
 
 type Create = Extract<ExecuteRequest, { kind: 'create' }>;
+type Upgrade = Extract<ExecuteRequest, { kind: 'upgrade' }>;
+/** Signs for nobody: a tombstone needs no member. */
+const NOBODY = ZERO_ID as PublicKey;
 
 export interface ExecutorOptions {
   readonly database: Database;
@@ -75,10 +80,9 @@ export class Executor {
       if (request.kind === 'delete') {
         return await lane.submit(this.#deleteRequest(lane, request.principal), 'append');
       }
+      if (request.kind === 'upgrade') return await this.#upgrade(lane, request);
       const { kind, method, payload, principal, requestId } = request;
-      const asked = request.executorPublicKey;
-      if (asked !== null && !lane.isMember(asked)) await lane.refreshMembers();
-      const executorPublicKey = executorOf(lane, asked);
+      const executorPublicKey = await executorOf(lane, request.executorPublicKey);
       const drawn = this.#draw(payload, executorPublicKey);
       const run = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
       const call = { ...run, principal, requestId: kind === 'query' ? null : requestId };
@@ -280,8 +284,24 @@ export class Executor {
     };
   }
 
+  /** The program is on the worker before the lane runs it. */
+  async #upgrade(lane: Lane, request: Upgrade): Promise<ExecuteReply> {
+    const { applicationId, migrationMethod, principal } = request;
+    const executorPublicKey = await executorOf(lane, request.executorPublicKey);
+    const { pool, store } = this.#options;
+    await store.sendProgram(applicationId, pool.slotOf(lane.contextId));
+    const from = lane.applicationId;
+    if (from === null) throw new AppError('unavailable', 'the context is not loaded yet');
+    const drawn = this.#draw(encodeUpgrade({ from, to: applicationId }), executorPublicKey);
+    const method = migrationMethod ?? '';
+    return await lane.submit(
+      { ...drawn, kind: 'upgrade', method, principal, requestId: null },
+      'append-if-ok',
+    );
+  }
+
   #deleteRequest(lane: Lane, principal: string): TransactionRequest {
-    const drawn = this.#draw(new Uint8Array(), executorOf(lane, null));
+    const drawn = this.#draw(new Uint8Array(), lane.defaultExecutor ?? NOBODY);
     return { ...drawn, kind: 'delete', method: '', principal, requestId: null };
   }
 }
@@ -291,11 +311,12 @@ function alreadyExists(): AppError {
 }
 
 /** The identity that runs a call: one of the context's members, or the node's own in it. */
-function executorOf(lane: Lane, asked: PublicKey | null): PublicKey {
+async function executorOf(lane: Lane, asked: PublicKey | null): Promise<PublicKey> {
   if (asked === null) {
     if (lane.defaultExecutor !== null) return lane.defaultExecutor;
     throw new AppError('forbidden', 'this node has no identity in the context');
   }
+  if (!lane.isMember(asked)) await lane.refreshMembers();
   if (lane.isMember(asked)) return asked;
   throw new AppError('forbidden', 'the executor is not an identity of this node in the context', {
     contextId: lane.contextId,

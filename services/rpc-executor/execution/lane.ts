@@ -1,27 +1,16 @@
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ApplicationId, ContextId, PublicKey } from '#shared/domain/ids.ts';
 import type { Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
+import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import type { CommitEntry, CommitLane, Committer, RollbackReason } from '../commit/committer.ts';
 import { type CloseCode, closedError, closeErrorOf, heldBackError } from './lane-errors.ts';
 import { bytesOf, type LaneReply, replyOf } from './lane-reply.ts';
+import type { Job } from './lane-job.ts';
 import type { KnownRequest, LaneStore } from './lane-store.ts';
 import { demandSame, fingerprintOfCall, RequestIndex } from './request-index.ts';
 import { SnapshotPolicy } from './snapshot-policy.ts';
 import type { FromWorker, RunMode } from './worker-messages.ts';
 import { WorkerLostError, type WorkerSlot } from './worker-pool.ts';
-
-interface Job {
-  readonly request: TransactionRequest;
-  readonly mode: RunMode;
-  readonly resolve: (reply: LaneReply) => void;
-  readonly reject: (error: Error) => void;
-  attempts: number;
-  /** `held`: finished without a transaction, answered once all before it is committed. */
-  stage: 'waiting' | 'running' | 'committing' | 'held';
-  heldReply: LaneReply | null;
-  /** Changes when the job is sent back, so that a late answer of the worker is ignored. */
-  ticket: symbol;
-}
 
 export interface LaneOptions {
   readonly contextId: ContextId;
@@ -253,6 +242,9 @@ export class Lane implements CommitLane {
         if (requestId !== null) this.#requests.resize(requestId, bytesOf(transaction));
       }
       this.#snapshots.add(transaction);
+      if (transaction.kind === 'upgrade') {
+        this.applicationId = decodeUpgrade(transaction.payload).to;
+      }
       if (transaction.kind === 'delete') this.close('context_not_found');
     }
     this.#settleHeld();

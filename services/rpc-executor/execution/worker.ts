@@ -51,9 +51,8 @@ function handle(message: ToWorker): FromWorker | null {
       programs.set(message.applicationId, compileWasmProgram(message.applicationId, message.bytes));
       return null;
     case 'open': {
-      const program = programs.get(message.applicationId);
-      assert(program !== undefined, 'the program is sent before a context of it');
-      contexts.set(message.contextId, new ContextState({ ...message, program }));
+      const program = programOf(message.applicationId);
+      contexts.set(message.contextId, new ContextState({ ...message, program, programOf }));
       return null;
     }
     case 'load': {
@@ -103,6 +102,12 @@ function leavesTransaction(mode: RunMode, outcome: Outcome, context: ContextStat
     case 'append-if-changed':
       return outcome.status === 'ok' && context.isChangedBy(outcome);
   }
+}
+
+function programOf(applicationId: ApplicationId): Program {
+  const program = programs.get(applicationId);
+  assert(program !== undefined, 'a program is sent before it is used');
+  return program;
 }
 
 function openContext(contextId: ContextId): ContextState {

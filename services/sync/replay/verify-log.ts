@@ -1,8 +1,10 @@
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import { GENESIS, type Transaction } from '#shared/domain/transaction.ts';
+import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
+import { assert } from '#shared/util/assert.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
 import type { Program } from '#shared/runtime/runtime.ts';
-import { streamTransactions } from '#shared/store/log-reader.ts';
+import { readFirstUpgrade, streamTransactions } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import type { Database } from '#shared/store/database.ts';
 
@@ -30,11 +32,30 @@ export async function verifyLog(
 ): Promise<ContextState> {
   const context = await findContext(database, contextId);
   if (context === null) throw new Error(`no such context: ${contextId}`);
-  const program = await programOf(context.applicationId);
-  const state = new ContextState({ contextId, program, head: GENESIS, rootHash: null });
+  const programs = new Map<ApplicationId, Program>();
+  const load = async (id: ApplicationId): Promise<Program> => {
+    const program = programs.get(id) ?? (await programOf(id));
+    programs.set(id, program);
+    return program;
+  };
+  const upgrade = await readFirstUpgrade(database, context.contextKey);
+  const state = new ContextState({
+    contextId,
+    program: await load(upgrade?.from ?? context.applicationId),
+    programOf: (id) => {
+      const program = programs.get(id);
+      assert(program !== undefined, 'a program is loaded before its upgrade is replayed');
+      return program;
+    },
+    head: GENESIS,
+    rootHash: null,
+  });
   const range = { from: 0n, to: context.head.sequence };
   for await (const page of streamTransactions(database, context.contextKey, contextId, range)) {
-    for (const transaction of page) replay(state, transaction);
+    for (const transaction of page) {
+      if (transaction.kind === 'upgrade') await load(decodeUpgrade(transaction.payload).to);
+      replay(state, transaction);
+    }
   }
   if (Buffer.compare(state.head.seal, context.head.seal) !== 0) {
     throw new DivergenceError(contextId, context.head.sequence, 'the head is not the last seal');
