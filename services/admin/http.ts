@@ -1,4 +1,9 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { subjects } from '#shared/bus/subjects.ts';
+import { openRpcDocument } from '#shared/protocol/open-rpc.ts';
+import { openApiDocument, pathsOf } from '#shared/service/koa/openapi.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { createKoaDoor, type DoorContext, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
@@ -13,6 +18,10 @@ const PREFIX = '/admin-api';
 /** What older tools reach below `/dev`, by the node's own key: the same, under another path. */
 const DEV =
   /^\/(install-(dev-)?application|applications(\/:id)?|contexts(\/.+)?|identity\/context)$/;
+const DOCUMENT_MS = 5_000;
+const TRY_PAGE = new URL('try.html', import.meta.url);
+const TRY_POLICY =
+  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
 const CHAIN_ONLY = [
   ['post', '/contexts/:id/proposals'],
   ['get', '/contexts/:id/proposals/count'],
@@ -34,30 +43,87 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
     ...aliasRoutes(deps, config),
     ...CHAIN_ONLY.map(([method, path]): Route => {
       const rule = { permission: 'context_read', on: 'path' } as const;
-      return { method, path, rule, handle: notImplemented };
+      const summary = 'Needs a blockchain, which Cairn does not use.';
+      return { method, path, rule, summary, handle: notImplemented };
     }),
-    { method: 'get', path: '/peers', rule: { permission: 'application_read' }, handle: peers },
+    {
+      method: 'get',
+      path: '/peers',
+      summary: 'Counts the peers of the node.',
+      answer: answers.peers,
+      rule: { permission: 'application_read' },
+      handle: peers,
+    },
   ];
   const dev = routes
     .filter(({ path }) => DEV.test(path))
     .map((route): Route => ({ ...route, path: `/dev${route.path}` }));
-  return [
-    { method: 'get' as const, path: '/health', rule: 'public' as const, handle: alive },
+  const table: Route[] = [
+    {
+      method: 'get' as const,
+      path: '/health',
+      summary: 'Tells that the node answers.',
+      answer: answers.status,
+      rule: 'public' as const,
+      handle: alive,
+    },
     {
       method: 'get' as const,
       path: '/certificate',
+      summary: 'There is none: TLS ends at a proxy.',
       rule: 'public' as const,
       handle: noCertificate,
     },
     {
       method: 'get' as const,
       path: '/is-authed',
+      summary: 'Tells whether the caller has valid credentials.',
+      answer: answers.status,
       rule: { permission: 'application_read' as const },
       handle: alive,
     },
     ...routes,
     ...dev,
   ].map((route): Route => ({ ...route, path: `${PREFIX}${route.path}` }));
+  return [...table, ...documentRoutes(deps, table)];
+}
+
+/** The API's description, of all services, and a page to try it with. */
+function documentRoutes({ bus, clock }: ServiceDeps, table: readonly Route[]): readonly Route[] {
+  return [
+    {
+      method: 'get',
+      path: `${PREFIX}/openapi.json`,
+      rule: 'public',
+      summary: 'This document.',
+      handle: async (context) => {
+        const deadlineMs = clock.nowMs() + DOCUMENT_MS;
+        const reply = await bus.request(subjects.authOpenApi, new Uint8Array(), { deadlineMs });
+        const auth = JSON.parse(Buffer.from(reply).toString()) as Record<string, unknown>;
+        context.body = openApiDocument({ ...pathsOf(table), ...auth });
+      },
+    },
+    {
+      method: 'get',
+      path: `${PREFIX}/openrpc.json`,
+      rule: 'public',
+      summary: 'The description of `/jsonrpc` (OpenRPC).',
+      handle: (context) => {
+        context.body = openRpcDocument();
+      },
+    },
+    {
+      method: 'get',
+      path: `${PREFIX}/try`,
+      rule: 'public',
+      summary: 'A page to try the API with.',
+      handle: async (context) => {
+        context.type = 'text/html';
+        context.set('content-security-policy', TRY_POLICY);
+        context.body = await readFile(TRY_PAGE, 'utf8');
+      },
+    },
+  ];
 }
 
 /** Builds the request handler of `/admin-api`. */

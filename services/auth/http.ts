@@ -1,3 +1,4 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { can } from '#shared/domain/permissions.ts';
 import {
@@ -49,25 +50,63 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   const { clock, database, random } = deps;
 
   return [
-    { method: 'post', path: '/admin-api/request-challenge', rule: 'public', handle: challenge },
-    { method: 'post', path: '/admin-api/add-client-key', rule: 'public', handle: addClientKey },
-    { method: 'post', path: '/admin-api/refresh-jwt-token', rule: 'public', handle: refresh },
-    { method: 'get', path: '/.well-known/jwks.json', rule: 'public', handle: jwks },
+    {
+      method: 'post',
+      path: '/admin-api/request-challenge',
+      summary: 'Gives a challenge to sign.',
+      body: requestChallengeSchema,
+      answer: answers.challenge,
+      rule: 'public',
+      handle: challenge,
+    },
+    {
+      method: 'post',
+      path: '/admin-api/add-client-key',
+      summary: 'Adds a client key by a wallet’s signature.',
+      body: addKeySchema,
+      answer: answers.stored,
+      rule: 'public',
+      handle: addClientKey,
+    },
+    {
+      method: 'post',
+      path: '/admin-api/refresh-jwt-token',
+      summary: 'Gives new tokens for a refresh token, once.',
+      body: refreshTokenSchema,
+      answer: answers.tokens,
+      rule: 'public',
+      handle: refresh,
+    },
+    {
+      method: 'get',
+      path: '/.well-known/jwks.json',
+      summary: 'Gives the public keys of the tokens.',
+      answer: answers.jwks,
+      rule: 'public',
+      handle: jwks,
+    },
     {
       method: 'post',
       path: '/admin-api/root-key',
+      summary: 'Adds a root key.',
+      body: addKeySchema,
+      answer: answers.stored,
       rule: { permission: 'identity_manage' },
       handle: addRootKey,
     },
     {
       method: 'get',
       path: '/admin-api/did',
+      summary: 'Lists root keys and client keys.',
+      answer: answers.did,
       rule: { permission: 'identity_read' },
       handle: readDid,
     },
     {
       method: 'delete',
       path: '/admin-api/did',
+      summary: 'Revokes all keys.',
+      answer: answers.nothing,
       rule: { permission: 'identity_manage' },
       handle: async (context) => {
         await revoke('all', context);
@@ -77,6 +116,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'delete',
       path: '/admin-api/identity/keys',
+      summary: 'Revokes all keys; an empty answer.',
       rule: { permission: 'identity_manage' },
       // Upstream drops the body that it built; its clients expect none.
       handle: async (context) => {
@@ -88,12 +128,17 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'post',
       path: '/admin-api/identity/keys/revoke',
+      summary: 'Revokes one key, and those that it added.',
+      body: revokeKeySchema,
+      answer: answers.revoked,
       rule: { permission: 'identity_manage' },
       handle: revokeOne,
     },
     {
       method: 'get',
       path: '/admin-api/identity/history',
+      summary: 'Tells who added and revoked which key.',
+      answer: answers.history,
       rule: { permission: 'identity_read' },
       handle: async (context) => {
         context.body = { data: { events: await listIdentityEvents(database) } };
@@ -102,12 +147,17 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'post',
       path: '/admin-api/generate-jwt-token',
+      summary: 'Makes tokens for an identity of a context.',
+      body: generateTokenSchema,
+      answer: answers.tokens,
       rule: { permission: 'token_create', on: 'some' },
       handle: generateToken,
     },
     {
       method: 'post',
       path: '/admin-api/access/reload',
+      summary: 'Reads the access file again.',
+      answer: answers.nothing,
       rule: { permission: 'access_reload' },
       handle: async (context) => {
         await reloadAccess();

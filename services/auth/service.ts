@@ -5,6 +5,7 @@ import type { BusSubscription } from '#shared/bus/bus.ts';
 import { keyPairOf } from '#shared/crypto/ed25519.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { Credentials } from '#shared/service/authenticate.ts';
+import { pathsOf } from '#shared/service/koa/openapi.ts';
 import { createKoaDoor } from '#shared/service/koa/koa-door.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
 import { forgetSpent } from '#shared/store/spent-store.ts';
@@ -64,6 +65,9 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
           const credentials = JSON.parse(Buffer.from(payload).toString()) as Credentials;
           return Buffer.from(JSON.stringify(await verifier.verify(credentials)));
         }),
+        bus.respond(subjects.authOpenApi, 'auth', async () =>
+          Buffer.from(JSON.stringify(pathsOf(routes))),
+        ),
         bus.subscribe(subjects.authChanged, (payload) => {
           if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
         }),

@@ -15,6 +15,15 @@ export class BodyError extends Error {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
+/** Postgres has no text with U+0000, and nothing here means anything by it. */
+function refuseNul(_key: string, value: unknown): unknown {
+  if (typeof value !== 'string' || !value.includes('\0')) return value;
+  throw new BodyError(
+    422,
+    'Failed to deserialize the JSON body into the target type: a text contains U+0000',
+  );
+}
+
 /**
  * Reads and checks a JSON body. Throws BodyError: 415 for another content type, 400 for what is
  * no JSON, 422 for JSON of the wrong shape; AppError `payload_too_large` for one over the limit.
@@ -30,8 +39,9 @@ export async function readJson<Schema extends z.ZodType>(
   const body = await readBody(request, bytesMax);
   let value: unknown;
   try {
-    value = JSON.parse(utf8.decode(body));
+    value = JSON.parse(utf8.decode(body), refuseNul);
   } catch (error) {
+    if (error instanceof BodyError) throw error;
     const reason = error instanceof Error ? error.message : 'invalid JSON';
     throw new BodyError(400, `Failed to parse the request body as JSON: ${reason}`);
   }

@@ -1,3 +1,4 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import { z } from 'zod';
 import { AppError } from '#shared/domain/app-error.ts';
 import { parseApplicationId, parseContextId, parsePublicKey } from '#shared/protocol/ids.ts';
@@ -33,15 +34,45 @@ export function aliasRoutes(
   { bodyBytesMax }: AdminConfig,
 ): readonly Route[] {
   return (['context', 'application', 'identity'] as const).flatMap((kind): Route[] => {
+    const article = kind === 'context' ? 'a context' : `an ${kind}`;
     const space = kind === 'identity' ? `${kind}/:id` : kind;
     const on = kind === 'identity' ? ({ on: 'path' } as const) : {};
     const write = { permission: 'alias_write', ...on } as const;
     const read = { permission: 'context_read', ...on } as const;
     return [
-      { method: 'post', path: `/alias/create/${space}`, rule: write, handle: create(kind) },
-      { method: 'post', path: `/alias/lookup/${space}/:name`, rule: read, handle: lookup(kind) },
-      { method: 'post', path: `/alias/delete/${space}/:name`, rule: write, handle: remove(kind) },
-      { method: 'get', path: `/alias/list/${space}`, rule: read, handle: list(kind) },
+      {
+        method: 'post',
+        path: `/alias/create/${space}`,
+        rule: write,
+        summary: `Names ${article}.`,
+        body: SCHEMAS[kind],
+        answer: answers.nothing,
+        handle: create(kind),
+      },
+      {
+        method: 'post',
+        path: `/alias/lookup/${space}/:name`,
+        rule: read,
+        summary: `Finds ${article} by its name.`,
+        answer: answers.aliasValue,
+        handle: lookup(kind),
+      },
+      {
+        method: 'post',
+        path: `/alias/delete/${space}/:name`,
+        rule: write,
+        summary: `Takes a name from ${article}.`,
+        answer: answers.nothing,
+        handle: remove(kind),
+      },
+      {
+        method: 'get',
+        path: `/alias/list/${space}`,
+        rule: read,
+        summary: `Lists the names of ${kind === 'identity' ? 'identities' : `${kind}s`}.`,
+        answer: answers.aliases,
+        handle: list(kind),
+      },
     ];
   });
 

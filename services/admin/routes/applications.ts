@@ -1,3 +1,4 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import {
   type ApplicationAnswer,
@@ -27,12 +28,57 @@ export function applicationRoutes(
   const read = { permission: 'application_read' } as const;
   const install = { permission: 'application_install' } as const;
   return [
-    { method: 'post', path: '/install-application', rule: install, handle: installUrl },
-    { method: 'post', path: '/install-dev-application', rule: install, handle: installPath },
-    { method: 'post', path: '/uninstall-application', rule: install, handle: uninstallByBody },
-    { method: 'delete', path: '/applications/:id', rule: install, handle: uninstallByPath },
-    { method: 'get', path: '/applications', rule: read, handle: list },
-    { method: 'get', path: '/applications/:id', rule: read, handle: show },
+    {
+      method: 'post',
+      path: '/install-application',
+      summary: 'Installs an application from a URL.',
+      body: installApplicationSchema,
+      answer: answers.applicationId,
+      rule: install,
+      handle: installUrl,
+    },
+    {
+      method: 'post',
+      path: '/install-dev-application',
+      summary: 'Installs an application from a path of the node’s machine.',
+      body: installDevApplicationSchema,
+      answer: answers.applicationId,
+      rule: install,
+      handle: installPath,
+    },
+    {
+      method: 'post',
+      path: '/uninstall-application',
+      summary: 'Uninstalls an application that no context is of.',
+      body: uninstallApplicationSchema,
+      answer: answers.applicationId,
+      rule: install,
+      handle: uninstallByBody,
+    },
+    {
+      method: 'delete',
+      path: '/applications/:id',
+      summary: 'Uninstalls an application that no context is of.',
+      answer: answers.applicationId,
+      rule: install,
+      handle: uninstallByPath,
+    },
+    {
+      method: 'get',
+      path: '/applications',
+      summary: 'Lists the installed applications.',
+      answer: answers.applications,
+      rule: read,
+      handle: list,
+    },
+    {
+      method: 'get',
+      path: '/applications/:id',
+      summary: 'Shows an application.',
+      answer: answers.application,
+      rule: read,
+      handle: show,
+    },
   ];
 
   async function installUrl(context: DoorContext): Promise<void> {

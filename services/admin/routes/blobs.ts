@@ -1,3 +1,4 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import { Readable } from 'node:stream';
 import { fileTypeFromBuffer } from 'file-type';
 import { decodeId } from '#shared/crypto/base58.ts';
@@ -30,11 +31,38 @@ export function blobRoutes(
   const read = { permission: 'blob_read' } as const;
   const write = { permission: 'blob_write' } as const;
   return [
-    { method: 'put', path: '/blobs', rule: write, handle: upload },
-    { method: 'get', path: '/blobs', rule: read, handle: list },
+    {
+      method: 'put',
+      path: '/blobs',
+      summary: 'Stores the body as a blob.',
+      answer: answers.blob,
+      rule: write,
+      handle: upload,
+    },
+    {
+      method: 'get',
+      path: '/blobs',
+      summary: 'Lists the blobs.',
+      answer: answers.blobs,
+      rule: read,
+      handle: list,
+    },
     // Koa answers HEAD with the same headers and drops the body.
-    { method: 'get', path: '/blobs/:id', rule: read, handle: download },
-    { method: 'delete', path: '/blobs/:id', rule: write, handle: remove },
+    {
+      method: 'get',
+      path: '/blobs/:id',
+      summary: 'Gives the bytes of a blob.',
+      rule: read,
+      handle: download,
+    },
+    {
+      method: 'delete',
+      path: '/blobs/:id',
+      summary: 'Deletes a blob.',
+      answer: answers.deletedBlob,
+      rule: write,
+      handle: remove,
+    },
   ];
 
   async function upload(context: DoorContext): Promise<void> {

@@ -1,3 +1,4 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import { encodeId } from '#shared/crypto/base58.ts';
 import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
 import { decodeId } from '#shared/crypto/base58.ts';
@@ -27,24 +28,53 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
   const { bus, clock, database, random } = deps;
   const read = { permission: 'context_read', on: 'path' } as const;
   return [
-    { method: 'post', path: '/contexts', rule: { permission: 'context_create' }, handle: create },
+    {
+      method: 'post',
+      path: '/contexts',
+      summary: 'Creates a context and waits for its init.',
+      body: createContextSchema,
+      answer: answers.membership,
+      rule: { permission: 'context_create' },
+      handle: create,
+    },
     {
       method: 'get',
       path: '/contexts',
+      summary: 'Lists the contexts that the caller may see.',
+      answer: answers.contexts,
       rule: { permission: 'context_read', on: 'some' },
       handle: list,
     },
-    { method: 'get', path: '/contexts/:id', rule: read, handle: show },
+    {
+      method: 'get',
+      path: '/contexts/:id',
+      summary: 'Shows a context.',
+      answer: answers.context,
+      rule: read,
+      handle: show,
+    },
     {
       method: 'delete',
       path: '/contexts/:id',
+      summary: 'Deletes a context; false when there is none.',
+      answer: answers.deleted,
       rule: { permission: 'context_delete', on: 'path' },
       handle: remove,
     },
-    { method: 'get', path: '/contexts/:id/storage', rule: read, handle: storage },
+    {
+      method: 'get',
+      path: '/contexts/:id/storage',
+      summary: 'Tells the size of a context’s state.',
+      answer: answers.storage,
+      rule: read,
+      handle: storage,
+    },
     {
       method: 'post',
       path: '/contexts/:id/application',
+      summary: 'Gives a context another application.',
+      body: upgradeContextSchema,
+      answer: answers.nothing,
       rule: { permission: 'context_upgrade', on: 'path' },
       handle: upgrade,
     },

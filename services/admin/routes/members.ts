@@ -1,3 +1,4 @@
+import { answers } from '#shared/protocol/admin-answers.ts';
 import { z } from 'zod';
 import { decodeBase58, encodeBase58, encodeId } from '#shared/crypto/base58.ts';
 import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
@@ -55,32 +56,79 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
   const manage = { permission: 'context_members', on: 'path' } as const;
   const join = { permission: 'context_create' } as const;
   return [
-    { method: 'get', path: '/contexts/:id/users', rule: read, handle: users },
-    { method: 'get', path: '/contexts/:id/identities', rule: read, handle: identities(false) },
-    { method: 'get', path: '/contexts/:id/identities-owned', rule: read, handle: identities(true) },
+    {
+      method: 'get',
+      path: '/contexts/:id/users',
+      summary: 'Lists the members of a context.',
+      answer: answers.users,
+      rule: read,
+      handle: users,
+    },
+    {
+      method: 'get',
+      path: '/contexts/:id/identities',
+      summary: 'Lists the identities of a context.',
+      answer: answers.identities,
+      rule: read,
+      handle: identities(false),
+    },
+    {
+      method: 'get',
+      path: '/contexts/:id/identities-owned',
+      summary: 'Lists the identities of a context whose keys the node holds.',
+      answer: answers.identities,
+      rule: read,
+      handle: identities(true),
+    },
     {
       method: 'get',
       path: '/contexts/:id/client-keys',
+      summary: 'Lists the client keys of a context.',
+      answer: answers.clientKeys,
       rule: { permission: 'identity_read', on: 'path' },
       handle: clientKeys,
     },
     {
       method: 'post',
       path: '/contexts/invite',
+      summary: 'Invites an identity to a context, once.',
+      body: inviteSchema,
+      answer: answers.invitation,
       rule: { permission: 'context_members', on: 'some' },
       handle: invite,
     },
-    { method: 'post', path: '/contexts/join', rule: join, handle: joinContext },
-    { method: 'post', path: '/identity/context', rule: join, handle: makeIdentity },
+    {
+      method: 'post',
+      path: '/contexts/join',
+      summary: 'Joins a context by an invitation; null for who is a member.',
+      body: joinSchema,
+      answer: answers.joined,
+      rule: join,
+      handle: joinContext,
+    },
+    {
+      method: 'post',
+      path: '/identity/context',
+      summary: 'Makes an identity that can be invited.',
+      answer: answers.identity,
+      rule: join,
+      handle: makeIdentity,
+    },
     {
       method: 'post',
       path: '/contexts/:id/capabilities/grant',
+      summary: 'Lets members do more than call.',
+      body: capabilitiesSchema,
+      answer: answers.bareNull,
       rule: manage,
       handle: changeCapabilities(grantCapabilities),
     },
     {
       method: 'post',
       path: '/contexts/:id/capabilities/revoke',
+      summary: 'Takes capabilities back.',
+      body: capabilitiesSchema,
+      answer: answers.bareNull,
       rule: manage,
       handle: changeCapabilities(revokeCapabilities),
     },

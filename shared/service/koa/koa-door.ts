@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Router } from '@koa/router';
+import type { z } from 'zod';
 import Koa, { type Context, type Next, type ParameterizedContext } from 'koa';
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
@@ -36,6 +37,12 @@ export interface Route {
   /** With the door's prefix; `:id` and other parameters as in Koa. */
   readonly path: string;
   readonly rule: RouteRule;
+  /** What it does, in a line. */
+  readonly summary: string;
+  /** What its body must be, when it has a JSON one. */
+  readonly body?: z.ZodType;
+  /** What it answers with, when that is JSON. */
+  readonly answer?: z.ZodType;
   readonly handle: (context: DoorContext) => Promise<void> | void;
 }
 
@@ -50,6 +57,9 @@ export function createKoaDoor(
   const router = new Router<DoorState>();
   for (const { method, path, rule, handle } of routes) {
     router[method](path, async (context) => {
+      if (Object.values(context.params).some((value) => value?.includes('\0'))) {
+        throw new AppError('invalid_request', 'Invalid URL: it contains U+0000');
+      }
       if (rule !== 'public') {
         const principal = await authenticate(context.req);
         demand(principal, rule, context.params['id']);

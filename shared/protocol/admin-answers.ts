@@ -1,0 +1,107 @@
+import { z } from 'zod';
+
+/** What the routes of the Admin API answer with: tests hold real answers against these. */
+
+const id = z.string();
+const data = <T extends z.ZodType>(schema: T) => z.object({ data: schema });
+const nothing = data(z.null());
+const bytes = z.array(z.int().min(0).max(255));
+
+const application = z.object({
+  id,
+  blob: id,
+  size: z.int(),
+  source: z.string(),
+  metadata: bytes,
+});
+const context = z.object({
+  id,
+  applicationId: id,
+  lastTransactionHash: id,
+  rootHash: id,
+});
+const applicationId = data(z.object({ applicationId: id, application_id: id }));
+const membership = z.object({
+  contextId: id,
+  context_id: id,
+  memberPublicKey: id,
+  member_public_key: id,
+});
+const blob = z.object({ blob_id: id, blobId: id, size: z.int() });
+const clientKey = z.object({
+  wallet: z.looseObject({ type: z.string() }),
+  signingKey: z.string(),
+  /** Unix milliseconds. */
+  createdAt: z.number(),
+  contextId: id.nullable(),
+});
+const tokens = data(z.object({ access_token: z.string(), refresh_token: z.string() }));
+
+export const answers = {
+  nothing,
+  status: data(z.object({ status: z.literal('alive') })),
+  applicationId,
+  application: data(application.extend({ application })),
+  applications: data(z.object({ apps: z.array(application) })),
+  membership: data(membership),
+  joined: data(membership.nullable()),
+  context: data(context.extend({ context })),
+  contexts: data(z.object({ contexts: z.array(context) })),
+  deleted: data(z.object({ isDeleted: z.boolean() })),
+  storage: data(z.object({ sizeInBytes: z.int() })),
+  users: data(
+    z.object({ contextUsers: z.array(z.object({ publicKey: id, isOwned: z.boolean() })) }),
+  ),
+  identities: data(z.object({ identities: z.array(id) })),
+  clientKeys: data(z.object({ clientKeys: z.array(clientKey) })),
+  identity: data(z.object({ publicKey: id, privateKey: z.string() })),
+  invitation: data(z.string()),
+  bareNull: z.null(),
+  blob: data(blob),
+  blobs: data(z.object({ blobs: z.array(blob) })),
+  deletedBlob: z.object({ blob_id: id, blobId: id, deleted: z.literal(true) }),
+  aliasValue: data(z.object({ value: z.string().nullable() })),
+  aliases: data(z.record(z.string(), z.string())),
+  peers: z.object({ count: z.int() }),
+  challenge: data(
+    z.object({
+      nonce: z.string(),
+      contextId: id.nullable(),
+      timestamp: z.int(),
+      nodeSignature: z.string(),
+    }),
+  ),
+  stored: data(z.string()),
+  did: data(
+    z.object({
+      did: z.object({
+        id: z.literal('did:cali'),
+        root_keys: z.array(
+          z.object({
+            signing_key: z.string(),
+            wallet: z.looseObject({ type: z.string() }),
+            wallet_address: z.string(),
+            created_at: z.number(),
+          }),
+        ),
+        client_keys: z.array(clientKey),
+      }),
+    }),
+  ),
+  revoked: data(z.object({ revoked: z.int() })),
+  history: data(
+    z.object({
+      events: z.array(
+        z.object({
+          at: z.string(),
+          kind: z.string(),
+          subject: z.string(),
+          actor: z.string(),
+          signature: z.string().nullable(),
+        }),
+      ),
+    }),
+  ),
+  tokens,
+  jwks: z.object({ keys: z.array(z.looseObject({ kid: z.string() })) }),
+} as const;

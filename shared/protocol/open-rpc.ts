@@ -1,0 +1,50 @@
+import { z } from 'zod';
+
+/** The parameters of a call, and its result, as `/jsonrpc` takes and gives them. */
+const callParamsSchema = z.object({
+  contextId: z.string(),
+  method: z.string(),
+  /** What the application gets, keys sorted, numbers as they were written. */
+  argsJson: z.unknown(),
+  executorPublicKey: z.string().nullish(),
+  requestId: z.string().min(1).nullish(),
+});
+
+const callResultSchema = z.object({
+  output: z.unknown(),
+  /** Position and hash of the transaction, when the call left one. */
+  sequence: z.string().optional(),
+  hash: z.string().optional(),
+});
+
+const METHODS = {
+  query: 'Asks the application; it may not write.',
+  mutate: 'Calls the application and leaves a transaction, also when it fails.',
+  execute: 'Calls the application; leaves a transaction when it changed something.',
+} as const;
+
+/** The description of `POST /jsonrpc` (OpenRPC 1.3). */
+export function openRpcDocument() {
+  const required = new Set(['contextId', 'method', 'argsJson']);
+  const params = Object.entries(callParamsSchema.shape).map(([name, schema]) => ({
+    name,
+    required: required.has(name),
+    schema: shapeOf(schema),
+  }));
+  return {
+    openrpc: '1.3.2',
+    info: { title: 'Cairn JSON-RPC', version: '1' },
+    methods: Object.entries(METHODS).map(([name, summary]) => ({
+      name,
+      summary,
+      paramStructure: 'by-name',
+      params,
+      result: { name: 'result', schema: shapeOf(callResultSchema) },
+    })),
+  };
+}
+
+function shapeOf(schema: z.ZodType) {
+  const { $schema: _, ...shape } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  return shape;
+}
