@@ -6,6 +6,7 @@ import { generateKeyPair } from '#shared/crypto/ed25519.ts';
 import { openBox, sealBox } from '#shared/crypto/sealed-box.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
+import { tokenKeyPurpose } from '#shared/store/secret-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
 import { deleteTokenKeys, insertTokenKey, listTokenKeys } from '#shared/store/token-key-store.ts';
 import type { AuthConfig } from './config.ts';
@@ -60,7 +61,12 @@ export class Tokens {
     if (newest === undefined || clock.nowMs() - newest.createdAt.getTime() > ROTATE_MS) {
       const pair = generateKeyPair(random);
       const keyId = encodeBase58(pair.publicKey.subarray(0, 8));
-      const sealed = sealBox(this.#config.secretKey, pair.privateKey, `token key ${keyId}`, random);
+      const sealed = sealBox(
+        this.#config.secretKey,
+        pair.privateKey,
+        tokenKeyPurpose(keyId),
+        random,
+      );
       await insertTokenKey(database, {
         keyId,
         publicKey: pair.publicKey,
@@ -166,7 +172,7 @@ export class Tokens {
     this.#loadedMs = this.#deps.clock.monotonicMs();
     const rows = await listTokenKeys(this.#deps.database);
     this.#keys = rows.map(({ keyId, sealedPrivateKey, createdAt }) => {
-      const seed = openBox(this.#config.secretKey, sealedPrivateKey, `token key ${keyId}`);
+      const seed = openBox(this.#config.secretKey, sealedPrivateKey, tokenKeyPurpose(keyId));
       const der = Buffer.concat([PKCS8_PREFIX, seed]);
       const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
       return { keyId, privateKey, publicKey: createPublicKey(privateKey), createdAt };

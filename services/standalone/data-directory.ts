@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, realpath, rename, unlink } from 'node:fs/promises';
+import { access, mkdir, open, readFile, realpath, rename, rm, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,10 @@ export interface DataDirectory extends AsyncDisposable {
   readonly path: string;
   /** A random secret in hex, made on first use and readable by its owner only. */
   secret(name: string, bytes: number): Promise<string>;
+  /** Puts one secret in the place of another, at once; false when there is none to put. */
+  replaceSecret(name: string, by: string): Promise<boolean>;
+  hasSecret(name: string): Promise<boolean>;
+  forgetSecret(name: string): Promise<void>;
 }
 
 /** Opens, and makes, a data directory. Throws when another node holds it. */
@@ -26,6 +30,17 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   return {
     path: real,
     secret: (name, bytes) => loadSecret(join(real, 'secrets', name), bytes),
+    replaceSecret: async (name, by) =>
+      await rename(join(real, 'secrets', by), join(real, 'secrets', name)).then(
+        () => true,
+        () => false,
+      ),
+    hasSecret: async (name) =>
+      await access(join(real, 'secrets', name)).then(
+        () => true,
+        () => false,
+      ),
+    forgetSecret: (name) => rm(join(real, 'secrets', name), { force: true }),
     [Symbol.asyncDispose]: () => new Promise<void>((resolve) => lock.close(() => resolve())),
   };
 }

@@ -16,6 +16,7 @@ const program = new Command('npm start --')
     ),
   )
   .addOption(new Option('--nats-url <url>', 'use this NATS, 2.9 or newer').env('NATS_URL'))
+  .option('--rotate-secret-key', 'seal all private keys with a new key, then run', false)
   .option('--first-root-key <key>', 'wallet key that may claim the node without the setup token')
   .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
   .addOption(
@@ -34,6 +35,7 @@ const options = program.parse().opts<{
   natsUrl?: string;
   logLevel: string;
   firstRootKey?: string;
+  rotateSecretKey: boolean;
 }>();
 if (options.port !== 0 && options.port === options.internalPort) {
   program.error('error: --port and --internal-port cannot be the same');

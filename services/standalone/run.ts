@@ -10,6 +10,7 @@ import { startNode } from './compose.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { demoContexts, moveDemo } from './demo-data.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
+import { settleSecretKey } from './secret-key.ts';
 import { startNatsServer } from './nats-server.ts';
 
 export interface StandaloneOptions {
@@ -22,6 +23,7 @@ export interface StandaloneOptions {
   readonly natsUrl?: string;
   readonly logLevel: string;
   readonly firstRootKey?: string;
+  readonly rotateSecretKey: boolean;
 }
 
 const FORCE_EXIT_MS = 20_000;
@@ -46,7 +48,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
     const servicePassword = await directory.secret('postgres-service-password', 24);
     await migrate({ ownerUrl: databaseOwnerUrl, servicePassword });
     const adminToken = await directory.secret('admin-token', 24);
-    const secretKey = Buffer.from(await directory.secret('secret-key', 32), 'hex');
+    const databaseUrl = serviceUrlOf(databaseOwnerUrl, servicePassword);
+    const secretKey = await settleSecretKey(directory, databaseUrl, options.rotateSecretKey);
     const setupToken = await directory.secret('setup-token', 16);
     const node = stack.use(
       await startNode({
@@ -56,7 +59,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
           firstRootKey: options.firstRootKey ?? null,
           accessFile: join(directory.path, 'access.toml'),
         },
-        databaseUrl: serviceUrlOf(databaseOwnerUrl, servicePassword),
+        databaseUrl,
         natsUrl,
         adminToken,
         secretKey,

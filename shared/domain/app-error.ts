@@ -6,6 +6,7 @@ export type ErrorCode =
   | 'not_found'
   | 'conflict'
   | 'payload_too_large'
+  | 'range_not_satisfiable'
   | 'rate_limited'
   | 'context_not_found'
   | 'application_not_installed'
@@ -25,6 +26,7 @@ export const ERROR_TABLE = {
   not_found: { status: 404, retryable: false },
   conflict: { status: 409, retryable: false },
   payload_too_large: { status: 413, retryable: false },
+  range_not_satisfiable: { status: 416, retryable: false },
   rate_limited: { status: 429, retryable: true },
   context_not_found: { status: 404, retryable: false },
   application_not_installed: { status: 404, retryable: false },

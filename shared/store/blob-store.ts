@@ -115,12 +115,17 @@ export async function readBlobChunk(
   return row?.bytes ?? null;
 }
 
-/** The chunks of a blob in order; nothing when it is not here. */
-export async function* streamBlob(database: Database, blobId: BlobId): AsyncGenerator<Buffer> {
-  for (let position = 0; ; position += 1) {
-    const chunk = await readBlobChunk(database, blobId, position);
+/** The bytes of a blob from `start` to before `end`, in order; nothing when it is not here. */
+export async function* streamBlob(
+  database: Database,
+  blobId: BlobId,
+  { start, end }: { readonly start: number; readonly end: number } = { start: 0, end: Infinity },
+): AsyncGenerator<Buffer> {
+  for (let position = Math.floor(start / CHUNK_BYTES); ; position += 1) {
+    const at = position * CHUNK_BYTES;
+    const chunk = at < end ? await readBlobChunk(database, blobId, position) : null;
     if (chunk === null) return;
-    yield chunk;
+    yield chunk.subarray(Math.max(0, start - at), Math.min(chunk.length, end - at));
   }
 }
 

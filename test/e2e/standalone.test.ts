@@ -65,6 +65,48 @@ test('Ctrl-C leaves no process and no port, and the next start finds all data', 
   expect(second.client.token).toBe(first.client.token);
 });
 
+test('the secret key is rotated, and a rotation that was cut off is finished or forgotten', async () => {
+  const path = (name: string) => join(data, 'secrets', name);
+  const start = (...args: string[]) => NodeProcess.start({ data, args: ['--no-demo', ...args] });
+  const contextId = await (async () => {
+    await using node = await start();
+    return await node.client.open('kv-store');
+  })();
+  /** Inviting needs the private key of the inviter. */
+  const works = async (node: NodeProcess) => {
+    const { client } = node;
+    const base = `/admin-api/contexts/${contextId}/identities-owned`;
+    const { identities } = await client.admin<{ identities: string[] }>(base);
+    const inviterId = identities[0];
+    await client.admin('/admin-api/contexts/invite', {
+      contextId,
+      inviterId,
+      inviteeId: inviterId,
+    });
+  };
+  const before = await readFile(path('secret-key'), 'utf8');
+  {
+    await using node = await start('--rotate-secret-key');
+    await works(node);
+  }
+  const after = await readFile(path('secret-key'), 'utf8');
+  expect(after).not.toBe(before);
+
+  // Cut off behind the commit: the new key has not taken its place. And before it: it never will.
+  await writeFile(path('secret-key.next'), after);
+  await writeFile(path('secret-key'), before);
+  {
+    await using node = await start();
+    await works(node);
+  }
+  expect(await readFile(path('secret-key'), 'utf8')).toBe(after);
+  await writeFile(path('secret-key.next'), before);
+  await using node = await start();
+  await works(node);
+  expect(await readFile(path('secret-key'), 'utf8')).toBe(after);
+  await expect(readFile(path('secret-key.next'))).rejects.toThrow('ENOENT');
+});
+
 test('SIGHUP reads the access file again', async () => {
   await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
   const list = () => fetch(new URL('/admin-api/applications', node.url));

@@ -356,6 +356,32 @@ describe('blobs', () => {
     expect(response.status).toBe(409);
   });
 
+  test('are read in part', async () => {
+    const bytes = Buffer.from(Array.from({ length: 1_500_000 }, (_, i) => (i * 7) & 255));
+    const { data } = (await (await put(bytes)).json()) as { data: { blob_id: string } };
+    const read = async (range: string) => {
+      const path = `/admin-api/blobs/${data.blob_id}`;
+      const response = await client.fetch(path, { headers: { range } });
+      const body = Buffer.from(await response.arrayBuffer());
+      return [response.status, response.headers.get('content-range'), body] as const;
+    };
+
+    for (const [range, start, end] of [
+      ['bytes=0-9', 0, 10],
+      ['bytes=1048570-1048585', 1_048_570, 1_048_586],
+      ['bytes=1499990-', 1_499_990, 1_500_000],
+      ['bytes=1499990-9999999', 1_499_990, 1_500_000],
+      ['bytes=-5', 1_499_995, 1_500_000],
+    ] as const) {
+      const [status, header, body] = await read(range);
+      expect([status, header]).toEqual([206, `bytes ${start}-${end - 1}/1500000`]);
+      expect(body.equals(bytes.subarray(start, end))).toBe(true);
+    }
+    expect((await read('bytes=1500000-')).slice(0, 2)).toEqual([416, 'bytes */1500000']);
+    expect((await read('bytes=9-3'))[0]).toBe(416);
+    expect((await read('lines=1-2'))[0]).toBe(200);
+  });
+
   test('are refused when too large, when another hash was promised, and under a bad id', async () => {
     expect((await put(Buffer.alloc(3_000_001))).status).toBe(413);
     // Without a length the server finds out on the way, and may cut the connection.

@@ -1,11 +1,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer } from 'node:http';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
 import { keyPairOf, signEd25519 } from '#shared/crypto/ed25519.ts';
 import { challengeText, type Challenge } from '#shared/protocol/auth-api.ts';
+import { listen } from '#shared/service/listen.ts';
 import { Client } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { openTestDatabase } from '../support/log.ts';
@@ -46,6 +48,10 @@ afterAll(async () => {
 beforeEach(async () => {
   await forgetKeys(node);
 });
+
+const fail = (error: unknown) => {
+  throw error;
+};
 
 /** A node nobody has logged in to. */
 async function forgetKeys({ database }: TestNode): Promise<void> {
@@ -183,6 +189,43 @@ describe('logging in', () => {
     expect((await attempt(message('other')))[0]).toBe(400);
     expect((await attempt(message(key.signingKey, Buffer.alloc(32, 1))))[0]).toBe(400);
     expect(await attempt(message(key.signingKey))).toEqual([200, '{"data":"Client key stored"}']);
+  });
+});
+
+describe('NEAR accounts', () => {
+  test('a new key of a known account is adopted when the network confirms both', async () => {
+    const live = new Set<string>();
+    const rpc = createServer((request, response) => {
+      request.toArray().then((chunks: Buffer[]) => {
+        const { params } = JSON.parse(Buffer.concat(chunks).toString()) as {
+          params: { public_key: string; account_id: string };
+        };
+        const isLive = live.has(`${params.account_id} ${params.public_key}`);
+        response.end(JSON.stringify({ result: isLive ? { nonce: 1 } : { error: 'no such key' } }));
+      }, fail);
+    });
+    const port = await listen(rpc, '127.0.0.1', 0);
+    await using asking = await startTestNode({
+      database: node.database,
+      nodeName: 'asking',
+      auth: { nearRpcUrls: { testnet: `http://127.0.0.1:${port}` } },
+    });
+    const attempt = async (wallet: WalletSigner, seed: number) => {
+      const key = await ClientKey.make(seed);
+      const body = await wallet.sign(await requestChallenge(asking.client), key.signingKey);
+      const path = '/admin-api/add-client-key';
+      return (await postOpen(asking.client, path, { ...body, setupToken: SETUP_TOKEN }))[0];
+    };
+    const [first, second] = [nearWallet(), nearWallet()];
+
+    expect(await attempt(first, 51)).toBe(200);
+    expect(await attempt(second, 52)).toBe(400);
+    live.add(`alice.test ${second.verifyingKey}`);
+    expect(await attempt(second, 52)).toBe(400);
+    live.add(`alice.test ${first.verifyingKey}`);
+    expect(await attempt(second, 52)).toBe(200);
+    rpc.close();
+    rpc.closeAllConnections();
   });
 });
 

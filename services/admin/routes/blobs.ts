@@ -95,8 +95,9 @@ export function blobRoutes(
       context.status = 304;
       return;
     }
-    context.body = Readable.from(streamBlob(database, blobId), { objectMode: false });
-    context.length = blob.size;
+    const range = rangeOf(context, blob.size);
+    context.body = Readable.from(streamBlob(database, blobId, range), { objectMode: false });
+    context.length = range.end - range.start;
   }
 
   async function remove(context: DoorContext): Promise<void> {
@@ -109,6 +110,25 @@ export function blobRoutes(
   }
 }
 
+/**
+ * The bytes that a single range asks for (RFC 9110, section 14), or all of them. Throws AppError
+ * `range_not_satisfiable` for one that begins behind the end.
+ */
+function rangeOf(context: DoorContext, size: number): { start: number; end: number } {
+  const asked = /^bytes=(\d*)-(\d*)$/.exec(context.get('range'));
+  const [, first = '', last = ''] = asked ?? [];
+  if (first === '' && last === '') return { start: 0, end: size };
+  const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
+  if (start >= size || end <= start) {
+    context.set('content-range', `bytes */${size}`);
+    throw new AppError('range_not_satisfiable', `the blob has ${size} bytes`);
+  }
+  context.status = 206;
+  context.set('content-range', `bytes ${start}-${end - 1}/${size}`);
+  return { start, end };
+}
+
 /** A blob may hold anything: a browser must neither guess its type nor run it in this origin. */
 function setHeaders(context: DoorContext, blob: BlobInfo, mime = 'application/octet-stream'): void {
   const hash = Buffer.from(blob.sha256).toString('hex');
@@ -117,6 +137,7 @@ function setHeaders(context: DoorContext, blob: BlobInfo, mime = 'application/oc
   context.set({
     etag: `"${hash}"`,
     'cache-control': 'public, max-age=3600',
+    'accept-ranges': 'bytes',
     'x-blob-id': blob.blobId,
     'x-blob-hash': hash,
     'x-blob-mime-type': mime,

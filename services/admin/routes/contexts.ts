@@ -21,7 +21,8 @@ import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { type ContextRow, findContext, listContexts } from '#shared/store/transaction-log.ts';
 import type { AdminConfig } from '../config.ts';
-import { demandCapability, parseKey, purposeOf } from './members.ts';
+import { demandCapability, parseKey } from './members.ts';
+import { memberPurpose } from '#shared/store/secret-store.ts';
 import { BodyError, readJson } from '#shared/service/json-body.ts';
 
 export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly Route[] {
@@ -87,7 +88,7 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
     const contextId = contextIdFromBytes(keyPairOf(seed).publicKey);
     const member = generateKeyPair(random);
     const memberPublicKey = publicKeyFromBytes(member.publicKey);
-    const purpose = purposeOf(contextId, memberPublicKey);
+    const purpose = memberPurpose(contextId, memberPublicKey);
     await requestExecution(
       bus,
       clock,

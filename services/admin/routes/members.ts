@@ -28,6 +28,7 @@ import {
   removeIdentity,
   revokeCapabilities,
 } from '#shared/store/member-store.ts';
+import { memberPurpose } from '#shared/store/secret-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import type { AdminConfig } from '../config.ts';
@@ -164,7 +165,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     if (sealed === null) {
       throw new AppError('forbidden', 'this node does not hold the key of the inviter');
     }
-    const inviterKey = openBox(config.secretKey, sealed, purposeOf(contextId, inviterId));
+    const inviterKey = openBox(config.secretKey, sealed, memberPurpose(contextId, inviterId));
     const expiresMs = clock.nowMs() + config.invitationMs;
     const invitation = { contextId, inviteeId, inviterId, nonce: random(16), expiresMs };
     context.body = { data: encodeInvitation(invitation, inviterKey) };
@@ -194,7 +195,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     const sealedPrivateKey = sealBox(
       config.secretKey,
       privateKey,
-      purposeOf(contextId, inviteeId),
+      memberPurpose(contextId, inviteeId),
       random,
     );
     await addMember(database, contextId, { publicKey: inviteeId, sealedPrivateKey });
@@ -205,7 +206,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
   async function makeIdentity(context: DoorContext): Promise<void> {
     const pair = generateKeyPair(random);
     const publicKey = publicKeyFromBytes(pair.publicKey);
-    const purpose = purposeOf(NO_CONTEXT, publicKey);
+    const purpose = memberPurpose(NO_CONTEXT, publicKey);
     const sealedPrivateKey = sealBox(config.secretKey, pair.privateKey, purpose, random);
     await addMember(database, NO_CONTEXT, { publicKey, sealedPrivateKey });
     // Older clients bring the private key to `join` themselves.
@@ -240,7 +241,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     if (given === undefined) {
       const sealed = await findSealedKey(database, NO_CONTEXT, inviteeId);
       if (sealed === null) throw new AppError('invalid_request', 'identity mismatch');
-      return openBox(config.secretKey, sealed, purposeOf(NO_CONTEXT, inviteeId));
+      return openBox(config.secretKey, sealed, memberPurpose(NO_CONTEXT, inviteeId));
     }
     const bytes = parsePrivateKey(given);
     if (publicKeyFromBytes(keyPairOf(bytes).publicKey) !== inviteeId) {
@@ -255,11 +256,6 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     if (row !== null && row.deletedAt === null) return contextId;
     throw new AppError('not_found', 'Context not found');
   }
-}
-
-/** Binds a sealed private key to its place. */
-export function purposeOf(contextId: ContextId, publicKey: PublicKey): string {
-  return `member ${contextId} ${publicKey}`;
 }
 
 /** The first member of a context may do all; others need the capability. Throws `forbidden`. */
