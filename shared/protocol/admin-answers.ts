@@ -42,6 +42,7 @@ export const answers = {
   status: data(z.object({ status: z.literal('alive') })),
   applicationId,
   application: data(application.extend({ application })),
+  applicationOrNull: data(z.object({ application: application.nullable() })),
   applications: data(z.object({ apps: z.array(application) })),
   membership: data(membership),
   joined: data(membership.nullable()),

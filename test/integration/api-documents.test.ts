@@ -77,6 +77,8 @@ describe('real answers are what the description says', () => {
     await look('status', '/admin-api/health');
     await look('applications', '/admin-api/applications');
     await look('application', `/admin-api/applications/${applicationId}`);
+    await look('applicationOrNull', `/admin-api/dev/application/${applicationId}`);
+    await look('applicationOrNull', `/admin-api/dev/application/${contextId}`);
     await look('membership', '/admin-api/contexts', { applicationId });
     await look('contexts', '/admin-api/contexts');
     await look('context', base);

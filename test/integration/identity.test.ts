@@ -291,6 +291,19 @@ describe('attacks on the login', () => {
     }
   });
 
+  test.each([
+    ['STARKNET', 'Unsupported wallet type.'],
+    ['ICP', 'Unsupported wallet type.'],
+  ])('a wallet of type %s is told that it is not supported', async (type, text) => {
+    const change = (body: Record<string, unknown>) => ({
+      ...body,
+      walletMetadata: { wallet: { type, walletName: 'x' }, verifyingKey: '0x1' },
+      walletSignature: { signature: ['0x1'], messageHash: '0x2' },
+    });
+    const answer = await login(nearWallet(), await ClientKey.make(25), { change });
+    expect(answer).toEqual([400, JSON.stringify({ error: text })]);
+  });
+
   test('a challenge too old, from the future, or of another node is refused', async () => {
     const nowSeconds = Math.floor(Date.now() / 1_000);
     const forge = (timestamp: number, seed: Uint8Array): Challenge => {

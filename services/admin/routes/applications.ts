@@ -79,6 +79,14 @@ export function applicationRoutes(
       rule: read,
       handle: show,
     },
+    {
+      method: 'get',
+      path: '/dev/application/:id',
+      rule: read,
+      summary: 'Shows an application, or null.',
+      answer: answers.applicationOrNull,
+      handle: find,
+    },
   ];
 
   async function installUrl(context: DoorContext): Promise<void> {
@@ -115,6 +123,12 @@ export function applicationRoutes(
       case 'deleted':
         context.body = { data: applicationIdAnswer(id) };
     }
+  }
+
+  /** The shape of the dev routes: null for an unknown one. */
+  async function find(context: DoorContext): Promise<void> {
+    const application = await findApplication(database, parseId(context.params['id']));
+    context.body = { data: { application: application === null ? null : answerOf(application) } };
   }
 
   async function list(context: DoorContext): Promise<void> {
