@@ -118,9 +118,7 @@ export function credentialsOf(request: IncomingMessage): Credentials {
 /** Null for headers that are bound to one request. */
 function cacheKeyOf({ token, headers, isLoopback: isLocal }: Credentials): string | null {
   if (headers['challenge_payload'] !== undefined) return null;
-  const names = Object.keys(headers);
-  const texts = names.length === 0 ? '' : JSON.stringify(headers);
-  return `${isLocal ? 'l' : 'r'}${token ?? ''} ${texts}`;
+  return JSON.stringify([isLocal, token, headers]);
 }
 
 function bearerToken(request: IncomingMessage): string | null {

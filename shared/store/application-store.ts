@@ -74,7 +74,7 @@ export async function listApplications(database: Database): Promise<Application[
   return rows.map(applicationOf);
 }
 
-/** Uninstalls an application unless a context that is not deleted is of it. */
+/** Uninstalls an application unless a context that is not deleted is of it, or was before an upgrade. */
 export async function deleteApplication(
   database: Database,
   applicationId: ApplicationId,
@@ -83,6 +83,10 @@ export async function deleteApplication(
   const { rows } = await sql<{ application_id: Buffer }>`
     DELETE FROM applications WHERE application_id = ${id} AND NOT EXISTS (
       SELECT FROM contexts WHERE application_id = ${id} AND deleted_at IS NULL)
+    AND NOT EXISTS (
+      SELECT FROM transactions t JOIN contexts c ON c.context = t.context
+      WHERE t.kind = 'upgrade' AND c.deleted_at IS NULL
+        AND ${id} IN (substring(t.payload FROM 1 FOR 32), substring(t.payload FROM 33)))
     RETURNING application_id`.execute(database.kysely);
   if (rows.length > 0) return 'deleted';
   return (await findApplication(database, applicationId)) === null ? 'unknown' : 'in-use';

@@ -62,6 +62,10 @@ test('a context gets another application, keeps its state, and its log can be ru
 
   const log = await readLog(node.database.serviceUrl, contextId);
   expect(log.map(({ kind }) => kind)).toEqual(['init', 'mutate', 'upgrade', 'upgrade', 'mutate']);
+  // What the context was of is needed to run its log again.
+  const uninstall = (applicationId: string) =>
+    client.post('/admin-api/uninstall-application', { applicationId });
+  expect((await uninstall(next)).status).toBe(409);
   await using database = openTestDatabase(node.database.serviceUrl);
   const first = await readFile(join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm'));
   const programOf = (id: ApplicationId) =>

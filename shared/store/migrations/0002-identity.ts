@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 
-/** rolling: safe (new tables only). */
+/** rolling: safe (new tables, and an index of what no log holds yet). */
 export async function up(db: Kysely<unknown>): Promise<void> {
   for (const statement of [...tables(), ...guards(), ...comments()]) {
     await sql.raw(statement).execute(db);
@@ -49,6 +49,7 @@ function tables(): string[] {
        public_key bytea NOT NULL,
        capability text NOT NULL,
        PRIMARY KEY (context_id, public_key, capability))`,
+    `CREATE INDEX transactions_upgrades ON transactions (context, sequence) WHERE kind = 'upgrade'`,
   ];
 }
 
