@@ -21,7 +21,7 @@ const DEV =
 const DOCUMENT_MS = 5_000;
 const TRY_PAGE = new URL('try.html', import.meta.url);
 const TRY_POLICY =
-  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
+  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const CHAIN_ONLY = [
   ['post', '/contexts/:id/proposals'],
   ['get', '/contexts/:id/proposals/count'],

@@ -59,6 +59,24 @@ test('bare takes away what everybody has, unrestricted gives all', () => {
   expect(can(of(rules, 'client-key:b'), 'identity_manage')).toBe(true);
 });
 
+test('what is denied to everybody is denied, except to who is bare; no contexts are none', () => {
+  const rules = AccessRules.parse(`
+    [[user]]
+    deny = ["context_read"]
+    allow = ["context_query"]
+    contexts = []
+    [[user]]
+    id = "bare"
+    principals = ["client-key:a"]
+    bare = true
+    allow = ["context_read"]
+  `);
+
+  expect(can(of(rules, 'client-key:b'), 'context_read', here)).toBe(false);
+  expect(can(of(rules, 'client-key:a'), 'context_read', here)).toBe(true);
+  expect(can({ grants: rules.anonymous }, 'context_query', here)).toBe(false);
+});
+
 test.each([
   ['[[user]]\nallow = ["context_fly"]', 'Unknown permission: context_fly'],
   ['[[user]]\nallow = 5', /user.*allow/],

@@ -15,12 +15,12 @@ export class AccessFileError extends Error {
 }
 
 /** A list of names: a TOML array, or one string with commas. */
-const names = z
+const list = z
   .union([z.array(z.string()), z.string()])
-  .default([])
-  .transform((list) =>
-    (typeof list === 'string' ? list.split(',') : list).map((name) => name.trim()).filter(Boolean),
+  .transform((text) =>
+    (typeof text === 'string' ? text.split(',') : text).map((name) => name.trim()).filter(Boolean),
   );
+const names = list.default([]);
 
 const blockSchema = z.strictObject({
   id: z.string().optional(),
@@ -29,8 +29,8 @@ const blockSchema = z.strictObject({
   roles: names,
   allow: names,
   deny: names,
-  /** The contexts that `allow` is about; all of them when it is empty. */
-  contexts: names,
+  /** The contexts that `allow` is about; all of them when it is left out. */
+  contexts: list.optional(),
   /** Gets nothing from the default user. */
   bare: z.boolean().default(false),
   unrestricted: z.boolean().default(false),
@@ -46,6 +46,7 @@ type Block = z.output<typeof blockSchema>;
 /** Built-in grants of a principal, or those that an access file gives it instead. */
 export class AccessRules {
   readonly anonymous: readonly Grant[];
+  readonly #deniedToAll: readonly Permission[];
   readonly #byPrincipal: ReadonlyMap<
     string,
     { readonly user: Block; readonly grants: readonly Grant[] }
@@ -53,14 +54,16 @@ export class AccessRules {
 
   private constructor(
     anonymous: readonly Grant[],
+    deniedToAll: readonly Permission[],
     byPrincipal: ReadonlyMap<string, { readonly user: Block; readonly grants: readonly Grant[] }>,
   ) {
     this.anonymous = anonymous;
+    this.#deniedToAll = deniedToAll;
     this.#byPrincipal = byPrincipal;
   }
 
   /** No file: nobody has more than the built-in grants, and the anonymous have none. */
-  static readonly none = new AccessRules([], new Map());
+  static readonly none = new AccessRules([], [], new Map());
 
   /**
    * Reads an access file. Roles and users come in any order, except that changes to the default
@@ -82,6 +85,7 @@ export class AccessRules {
       ...grantsOf(block),
     ];
     let inherited: readonly Grant[] = [];
+    let denied: readonly Permission[] = [];
     const ids = new Set<string>();
     const byPrincipal = new Map<string, { user: Block; grants: readonly Grant[] }>();
     for (const [i, user] of users.entries()) {
@@ -99,6 +103,7 @@ export class AccessRules {
           );
         }
         inherited = grants;
+        denied = user.deny.map(permissionOf);
         continue;
       }
       if (ids.has(user.id)) fail(`User ${user.id} is there twice`);
@@ -108,7 +113,7 @@ export class AccessRules {
         byPrincipal.set(principal, { user, grants });
       }
     }
-    return new AccessRules(inherited, byPrincipal);
+    return new AccessRules(inherited, denied, byPrincipal);
   }
 
   /**
@@ -119,6 +124,8 @@ export class AccessRules {
     const rules = principals.flatMap((name) => this.#byPrincipal.get(name) ?? []);
     const isBare = rules.some(({ user }) => user.bare);
     const denied = rules.flatMap(({ user }) => user.deny.map(permissionOf));
+    const isSpared = rules.some(({ user }) => user.bare);
+    if (!isSpared) denied.push(...this.#deniedToAll);
     const added = rules.length === 0 ? this.anonymous : rules.flatMap(({ grants }) => grants);
     return without([...(isBare ? [] : builtIn), ...added], denied);
   }
@@ -142,7 +149,7 @@ function read(text: string): z.output<typeof fileSchema> {
 function grantsOf({ allow, contexts }: Block): Grant[] {
   if (allow.length === 0) return [];
   const permissions = allow.map(permissionOf);
-  return [{ permissions, contexts: contexts.length === 0 ? '*' : contexts.map(contextOf) }];
+  return [{ permissions, contexts: contexts === undefined ? '*' : contexts.map(contextOf) }];
 }
 
 function without(grants: readonly Grant[], denied: readonly Permission[]): readonly Grant[] {

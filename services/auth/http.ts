@@ -24,7 +24,7 @@ import {
 import { listMembers } from '#shared/store/member-store.ts';
 import { issueChallenge } from './challenge.ts';
 import type { AuthConfig } from './config.ts';
-import type { Login } from './login.ts';
+import { type Login, normalized } from './login.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Tokens } from './tokens.ts';
 import type { Verifier } from './verify.ts';
@@ -209,7 +209,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
 
   async function revokeOne(context: DoorContext): Promise<void> {
     const { key } = await readJson(context.req, revokeKeySchema, BODY_BYTES_MAX);
-    context.body = { data: { revoked: await revoke({ key }, context) } };
+    context.body = { data: { revoked: await revoke({ key: normalized(key) }, context) } };
   }
 
   async function revoke(which: 'all' | { key: string }, context: DoorContext): Promise<number> {

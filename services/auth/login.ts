@@ -4,7 +4,14 @@ import { AppError } from '#shared/domain/app-error.ts';
 import type { AddKeyRequest } from '#shared/protocol/auth-api.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
-import { addClientKey, addRootKey, findRootKey, listRootKeys } from '#shared/store/key-store.ts';
+import {
+  addClientKey,
+  addRootKey,
+  findRootKey,
+  listRootKeys,
+  wasClaimed,
+  wasRootKeyRevoked,
+} from '#shared/store/key-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
 import { verifyAge, verifyNodeSignature } from './challenge.ts';
 import { decodeClientKey } from './client-key.ts';
@@ -46,24 +53,41 @@ export class Login {
     const { database } = this.#deps;
     const login = this.#verify(request);
     const { verifyingKey, signature } = login;
-    const isFirst = (await listRootKeys(database)).length === 0;
-    const isKnown = !isFirst && (await findRootKey(database, verifyingKey)) !== null;
-    const isAdopted = !isFirst && !isKnown && (await this.#isOfKnownAccount(login));
-    if (isFirst && !isOperator) this.#demandSetup(request, verifyingKey);
-    if (!isFirst && !isKnown && !isAdopted) throw refused('Root key does not exist');
+    const isKnown = (await findRootKey(database, verifyingKey)) !== null;
+    if (!isKnown) await this.#demandMayBecomeRoot(request, login, isOperator);
     await this.#spendNonce(request);
-    if (isFirst || isAdopted) {
-      const change = { actor: verifyingKey, signature, onlyFirst: isFirst };
-      const isAdded = await addRootKey(database, login, change);
+    if (!isKnown) {
+      const onlyFirst = !isOperator && !(await wasClaimed(database));
+      const isAdded = await addRootKey(database, login, {
+        actor: verifyingKey,
+        signature,
+        onlyFirst,
+      });
       if (!isAdded) throw refused('Root key does not exist');
     }
     const { publicKey } = request.payload.message;
     const contextId = contextIdOf(request);
-    await addClientKey(
+    const isAdded = await addClientKey(
       database,
       { signingKey: publicKey, wallet: login.wallet, contextId, rootKey: verifyingKey },
       { actor: verifyingKey, signature },
     );
+    if (!isAdded) throw refused('The client key belongs to another root key.');
+  }
+
+  /** The operator says so, or nobody claimed the node yet, or NEAR knows it as a known account's. */
+  async #demandMayBecomeRoot(
+    request: AddKeyRequest,
+    login: VerifiedLogin,
+    isOperator: boolean,
+  ): Promise<void> {
+    const { database } = this.#deps;
+    if (isOperator) return;
+    if (!(await wasClaimed(database))) return this.#demandSetup(request, login.verifyingKey);
+    const isRevoked = await wasRootKeyRevoked(database, login.verifyingKey);
+    if (isRevoked || !(await this.#isOfKnownAccount(login))) {
+      throw refused('Root key does not exist');
+    }
   }
 
   /** One more root key, for a caller that may add one. */
@@ -82,7 +106,7 @@ export class Login {
     const { walletMetadata, payload, walletSignature } = request;
     const { message, metadata } = payload;
     const type = walletMetadata.wallet.type.toUpperCase();
-    const verifyingKey = walletMetadata.verifyingKey ?? walletMetadata.signingKey ?? '';
+    const verifyingKey = normalized(walletMetadata.verifyingKey ?? walletMetadata.signingKey ?? '');
     if (type !== 'NEAR' && type !== 'ETH') throw refused('Unsupported wallet type.');
     const isNear = type === 'NEAR';
     if (isNear && (metadata.recipient === undefined || metadata.callbackUrl === undefined)) {
@@ -146,7 +170,8 @@ export class Login {
 
   /** Nobody claims a fresh node by being first. */
   #demandSetup({ setupToken }: AddKeyRequest, verifyingKey: string): void {
-    if (verifyingKey === this.#config.firstRootKey) return;
+    const { firstRootKey } = this.#config;
+    if (firstRootKey !== null && verifyingKey === normalized(firstRootKey)) return;
     if (setupToken !== undefined && isEqual(setupToken, this.#config.setupToken)) return;
     throw new AppError(
       'forbidden',
@@ -162,9 +187,11 @@ export class Login {
   }: VerifiedLogin): Promise<boolean> {
     if (walletAddress === '') return false;
     const roots = await listRootKeys(this.#deps.database);
-    const known = roots.filter((root) => root.walletAddress === walletAddress);
-    const { networkId } = JSON.parse(wallet) as { networkId?: unknown };
-    const rpcUrl = typeof networkId === 'string' ? this.#config.nearRpcUrls[networkId] : undefined;
+    const networkId = networkOf(wallet);
+    const known = roots.filter(
+      (root) => root.walletAddress === walletAddress && networkOf(root.wallet) === networkId,
+    );
+    const rpcUrl = networkId === null ? undefined : this.#config.nearRpcUrls[networkId];
     if (known.length === 0 || rpcUrl === undefined) return false;
     const keys = [verifyingKey, ...known.map((root) => root.verifyingKey)];
     const owned = await Promise.all(keys.map((key) => ownsNearKey(rpcUrl, walletAddress, key)));
@@ -187,6 +214,16 @@ function verifyWallet(
   };
   if (verifyNear(verifyingKey, signature, signed)) return;
   throw refused('Node signature is invalid. Please check the signature.');
+}
+
+function networkOf(wallet: string): string | null {
+  const { networkId } = JSON.parse(wallet) as { networkId?: unknown };
+  return typeof networkId === 'string' ? networkId : null;
+}
+
+/** An address of Ethereum has one spelling here; other keys have one anyway. */
+export function normalized(verifyingKey: string): string {
+  return /^0x/i.test(verifyingKey) ? verifyingKey.toLowerCase() : verifyingKey;
 }
 
 function contextIdOf({ contextId, payload }: AddKeyRequest) {

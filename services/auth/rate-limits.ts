@@ -17,15 +17,36 @@ export class RateLimits {
     this.#total = new RateLimiterMemory({ points: verificationsTotal, duration: 1 });
   }
 
-  /** Throws AppError `rate_limited` with the seconds to wait. */
+  /** A login. Throws AppError `rate_limited` with the seconds to wait. */
   async take(address: string): Promise<void> {
-    try {
-      await this.#perAddress.consume(address);
+    await this.#consume(async () => {
+      await this.#perAddress.consume(groupOf(address));
       await this.#total.consume(EVERYBODY);
+    });
+  }
+
+  /** Credentials that may be wrong: paid by one address only, and given back when they were right. */
+  async takeAttempt(address: string): Promise<void> {
+    await this.#consume(() => this.#perAddress.consume(groupOf(address)));
+  }
+
+  async giveBack(address: string): Promise<void> {
+    await this.#perAddress.reward(groupOf(address));
+  }
+
+  async #consume(pay: () => Promise<unknown>): Promise<void> {
+    try {
+      await pay();
     } catch (error) {
       if (!(error instanceof RateLimiterRes)) throw error;
       const retryAfter = String(Math.max(1, Math.ceil(error.msBeforeNext / 1_000)));
       throw new AppError('rate_limited', 'too many requests, try again later', { retryAfter });
     }
   }
+}
+
+/** One network of IPv6 is one caller: it has more addresses than anybody can count. */
+function groupOf(address: string): string {
+  const mapped = address.replace(/^::ffff:/i, '');
+  return mapped.includes(':') ? mapped.split(':').slice(0, 4).join(':') : mapped;
 }

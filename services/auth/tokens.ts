@@ -14,6 +14,7 @@ import type { AuthConfig } from './config.ts';
 const claimsSchema = z.object({
   sub: z.string(),
   jti: z.string(),
+  iat: z.number(),
   exp: z.number(),
   context_id: z.string(),
   executor_public_key: z.string(),
@@ -132,7 +133,7 @@ export class Tokens {
     throw new AppError('forbidden', 'Refresh token not found');
   }
 
-  async #sign(claims: Omit<TokenClaims, 'jti' | 'exp'>, validMs: number): Promise<string> {
+  async #sign(claims: Omit<TokenClaims, 'jti' | 'iat' | 'exp'>, validMs: number): Promise<string> {
     const key = this.#keys.at(-1);
     if (key === undefined) throw new AppError('unavailable', 'the token keys are not loaded yet');
     const { sub, ...own } = claims;

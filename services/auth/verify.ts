@@ -2,11 +2,17 @@ import { decodeBase58 } from '#shared/crypto/base58.ts';
 import { verifyEd25519 } from '#shared/crypto/ed25519.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
-import { type Grant, type Principal, UNRESTRICTED } from '#shared/domain/permissions.ts';
+import {
+  can,
+  type Grant,
+  PERMISSIONS,
+  type Principal,
+  UNRESTRICTED,
+} from '#shared/domain/permissions.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
 import type { Credentials, VerifyReply } from '#shared/service/authenticate.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
-import { type ClientKey, findClientKey } from '#shared/store/key-store.ts';
+import { type ClientKey, findClientKey, noteSignsTime } from '#shared/store/key-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
 import type { AccessRules } from './access-rules.ts';
 import { decodeClientKey } from './client-key.ts';
@@ -24,6 +30,12 @@ export interface VerifierOptions {
   readonly rules: () => AccessRules;
 }
 
+const OF_A_TOKEN = [
+  'context_read',
+  'context_query',
+  'context_mutate',
+  'context_subscribe',
+] as const;
 const NODE_SKEW_MS = 5_000;
 const SIGNED_TIME_SKEW_MS = 60_000;
 const EXTRACTION = 'Failed to extract authentication headers.';
@@ -56,11 +68,12 @@ export class Verifier {
       return this.#principal('admin-token', 'admin', ['admin'], UNRESTRICTED);
     }
     const isSigned = headers['signing_key'] !== undefined || headers['x-signature'] !== undefined;
-    if (!isRecheck && (token !== null || isSigned)) await limits.take(address);
-    if (token !== null) return await this.#fromToken(token);
-    if (headers['x-signature'] !== undefined) return this.#fromNodeHeaders(headers);
-    if (isSigned || headers['signature'] !== undefined) {
-      return await this.#fromWalletHeaders(credentials);
+    if (token !== null || isSigned || headers['signature'] !== undefined) {
+      if (isRecheck) return await this.#fromSigned(credentials);
+      await limits.takeAttempt(address);
+      const principal = await this.#fromSigned(credentials);
+      await limits.giveBack(address);
+      return principal;
     }
     if (config.open && isLoopback) {
       return this.#principal('open', 'local', ['local'], UNRESTRICTED);
@@ -73,33 +86,60 @@ export class Verifier {
     };
   }
 
+  async #fromSigned(credentials: Credentials): Promise<Principal> {
+    const { token, headers, isRecheck = false } = credentials;
+    if (token !== null) return await this.#fromToken(token);
+    if (headers['x-signature'] !== undefined) return this.#fromNodeHeaders(headers, isRecheck);
+    return await this.#fromWalletHeaders(credentials);
+  }
+
   async #fromToken(token: string): Promise<Principal> {
     const claims = await this.#options.tokens.verifyAccess(token);
-    await this.demandMaker(claims);
+    const maker = await this.demandMaker(claims);
     const contextId = parseContextId(claims.context_id);
     const identity = claims.executor_public_key;
-    const grants: Grant[] = [
-      {
-        permissions: ['context_read', 'context_query', 'context_mutate', 'context_subscribe'],
-        contexts: [contextId],
-      },
-    ];
-    const names = [`jwt:${claims.sub}`, `identity:${identity}`];
-    const principal = this.#principal('jwt', `identity:${identity}`, names, grants);
-    return { ...principal, executorPublicKey: identity };
+    const makerNames = maker === null ? [] : namesOf(maker);
+    const names = [`jwt:${claims.sub}`, `identity:${identity}`, ...makerNames];
+    const builtIn: Grant[] = [{ permissions: OF_A_TOKEN, contexts: [contextId] }];
+    const rules = this.#options.rules();
+    const own = { grants: rules.grantsFor(names, builtIn) };
+    const makers = {
+      grants: maker === null ? UNRESTRICTED : rules.grantsFor(makerNames, grantsOf(maker)),
+    };
+    // Never more than its maker has, nor outside of its context, nor another token.
+    const permissions = PERMISSIONS.filter(
+      (permission) =>
+        permission !== 'token_create' &&
+        can(own, permission, contextId) &&
+        can(makers, permission, contextId),
+    );
+    const grants = [{ permissions, contexts: [contextId] }];
+    return { id: `identity:${identity}`, kind: 'jwt', grants, executorPublicKey: identity };
   }
 
   /** A token lives no longer than the client key that made it. Throws AppError `unauthorized`. */
-  async demandMaker({ sub }: Pick<TokenClaims, 'sub'>): Promise<void> {
+  async demandMaker({
+    sub,
+    iat,
+    context_id: contextId,
+  }: Pick<TokenClaims, 'sub' | 'iat' | 'context_id'>): Promise<ClientKey | null> {
     const signingKey = /^client-key:(.+)$/.exec(sub)?.[1];
-    if (signingKey !== undefined) await this.#demandKey(signingKey);
+    if (signingKey === undefined) return null;
+    const key = await this.#demandKey(signingKey);
+    const isOfThisLogin = iat >= Math.floor(key.createdAt.getTime() / 1_000);
+    const isOfItsContext = key.contextId === null || key.contextId === contextId;
+    if (isOfThisLogin && isOfItsContext) return key;
+    throw refused('Token not valid.');
   }
 
   /** The node's own key over the text of a Unix time, as its operator's tools send it. */
-  #fromNodeHeaders(headers: Readonly<Record<string, string>>): Principal {
+  #fromNodeHeaders(headers: Readonly<Record<string, string>>, isRecheck: boolean): Principal {
     const { clock } = this.#options.deps;
     const timestamp = headers['x-timestamp'] ?? '';
-    const isTimely = Math.abs(clock.nowMs() - Number(timestamp) * 1_000) <= NODE_SKEW_MS;
+    const isTimely =
+      isRecheck ||
+      (/^[1-9]\d{0,14}$/.test(timestamp) &&
+        Math.abs(clock.nowMs() - Number(timestamp) * 1_000) <= NODE_SKEW_MS);
     const signature = decoded(headers['x-signature']);
     const { nodePublicKey } = this.#options;
     if (
@@ -130,8 +170,7 @@ export class Verifier {
     if (key.contextId !== null && named !== undefined && named !== key.contextId) {
       throw refused('The client key is for another context.');
     }
-    const names = [`client-key:${signingKey}`, `root-key:${key.rootKey}`];
-    return this.#principal('client-key', `client-key:${signingKey}`, names, grantsOf(key));
+    return this.#principal('client-key', `client-key:${signingKey}`, namesOf(key), grantsOf(key));
   }
 
   /**
@@ -147,6 +186,7 @@ export class Verifier {
     const nowMs = deps.clock.nowMs();
     const payload = headers['challenge_payload'];
     if (payload === undefined) {
+      if (key.signsTime) throw refused('The client key signs the time: send challenge_payload.');
       if (nowMs - key.createdAt.getTime() <= config.untimedHeadersMs) return;
       throw refused('The client key is too old for headers without a signed time: log in again.');
     }
@@ -157,13 +197,17 @@ export class Verifier {
       signedPath === path &&
       nonce !== '';
     if (!isBound) throw refused('The signed challenge is not about this request.');
-    if (!(Math.abs(nowMs - Number(time)) <= SIGNED_TIME_SKEW_MS)) {
+    const isNow =
+      /^[1-9]\d{0,15}$/.test(time) && Math.abs(nowMs - Number(time)) <= SIGNED_TIME_SKEW_MS;
+    if (!isNow) {
       throw refused('The signed challenge is not of now.');
     }
     const expiresAt = new Date(Number(time) + 2 * SIGNED_TIME_SKEW_MS);
     const value = `${key.signingKey} ${payload}`;
-    if (await spend(deps.database, 'signed-headers', value, expiresAt)) return;
-    throw refused('The signed challenge was used already.');
+    if (!(await spend(deps.database, 'signed-headers', value, expiresAt))) {
+      throw refused('The signed challenge was used already.');
+    }
+    if (!key.signsTime) await noteSignsTime(deps.database, key.signingKey);
   }
 
   async #demandKey(signingKey: string): Promise<ClientKey> {
@@ -178,9 +222,16 @@ export class Verifier {
     names: readonly string[],
     builtIn: readonly Grant[],
   ): Principal {
-    const grants = this.#options.rules().grantsFor(names, builtIn);
+    // The access file is the operator's: it cannot lock its writer out.
+    const isOperator = kind !== 'client-key';
+    const grants = isOperator ? builtIn : this.#options.rules().grantsFor(names, builtIn);
     return { id, kind, grants, executorPublicKey: null };
   }
+}
+
+/** Under these the access file knows a key. */
+function namesOf({ signingKey, rootKey }: ClientKey): readonly string[] {
+  return [`client-key:${signingKey}`, `root-key:${rootKey}`];
 }
 
 /** A key without a context is its owner's on the whole node; one with a context stays in it. */

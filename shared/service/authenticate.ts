@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Bus } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
+import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { Principal } from '#shared/domain/permissions.ts';
 import type { Clock } from '#shared/util/clock.ts';
@@ -41,6 +42,7 @@ const CREDENTIAL_HEADERS = [
 
 /** A key that is revoked stops working after this at the latest; a notice makes it sooner. */
 const CACHE_MS = 500;
+const CREDENTIAL_CHARS_MAX = 4_096;
 const CACHE_ENTRIES_MAX = 10_000;
 const REQUEST_MS = 5_000;
 
@@ -50,8 +52,8 @@ interface Known {
 }
 
 /**
- * Asks the `auth` service about the credentials of a request, remembering each answer for half a
- * second, and no answer to headers that are good for one request only.
+ * Asks the `auth` service about the credentials of a request, remembering who is let in for half a
+ * second, but not by headers that are good for one request only.
  */
 export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
   const cache = new Map<string, Known>();
@@ -62,7 +64,7 @@ export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
     const known = key === null ? undefined : cache.get(key);
     if (known !== undefined && known.untilMs > clock.monotonicMs()) return principalOf(known.reply);
     const reply = await verifyCredentials(bus, clock, credentials);
-    if (key !== null) {
+    if (key !== null && 'principal' in reply) {
       if (cache.size >= CACHE_ENTRIES_MAX) cache.clear();
       cache.set(key, { reply, untilMs: clock.monotonicMs() + CACHE_MS });
     }
@@ -103,10 +105,10 @@ export function credentialsOf(request: IncomingMessage): Credentials {
   const headers: Record<string, string> = {};
   for (const name of CREDENTIAL_HEADERS) {
     const value = request.headers[name];
-    if (typeof value === 'string') headers[name] = value;
+    if (typeof value === 'string' && value.length <= CREDENTIAL_CHARS_MAX) headers[name] = value;
   }
   return {
-    token: bearerToken(request),
+    token: bounded(bearerToken(request)),
     headers,
     method: request.method ?? 'GET',
     path: (request.url ?? '/').split('?', 1)[0] ?? '/',
@@ -118,7 +120,12 @@ export function credentialsOf(request: IncomingMessage): Credentials {
 /** Null for headers that are bound to one request. */
 function cacheKeyOf({ token, headers, isLoopback: isLocal }: Credentials): string | null {
   if (headers['challenge_payload'] !== undefined) return null;
-  return JSON.stringify([isLocal, token, headers]);
+  return Buffer.from(sha256(JSON.stringify([isLocal, token, headers]))).toString('base64');
+}
+
+/** What is longer is no credential, and is not carried further. */
+function bounded(token: string | null): string | null {
+  return token !== null && token.length > CREDENTIAL_CHARS_MAX ? '' : token;
 }
 
 function bearerToken(request: IncomingMessage): string | null {

@@ -1,4 +1,6 @@
-import { sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
+import { AppError } from '#shared/domain/app-error.ts';
+import type { Tables } from './tables.ts';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import type { ApplicationId, BlobId } from '#shared/domain/ids.ts';
@@ -80,16 +82,35 @@ export async function deleteApplication(
   applicationId: ApplicationId,
 ): Promise<'deleted' | 'in-use' | 'unknown'> {
   const id = Buffer.from(decodeId(applicationId));
-  const { rows } = await sql<{ application_id: Buffer }>`
+  return await database.kysely.transaction().execute(async (work) => {
+    // Whoever makes a context of it holds this row until that is committed.
+    const { rows: known } = await sql`
+      SELECT 1 FROM applications WHERE application_id = ${id} FOR UPDATE`.execute(work);
+    if (known.length === 0) return 'unknown';
+    const { rows } = await sql<{ application_id: Buffer }>`
     DELETE FROM applications WHERE application_id = ${id} AND NOT EXISTS (
       SELECT FROM contexts WHERE application_id = ${id} AND deleted_at IS NULL)
     AND NOT EXISTS (
       SELECT FROM transactions t JOIN contexts c ON c.context = t.context
       WHERE t.kind = 'upgrade' AND c.deleted_at IS NULL
         AND ${id} IN (substring(t.payload FROM 1 FOR 32), substring(t.payload FROM 33)))
-    RETURNING application_id`.execute(database.kysely);
-  if (rows.length > 0) return 'deleted';
-  return (await findApplication(database, applicationId)) === null ? 'unknown' : 'in-use';
+    RETURNING application_id`.execute(work);
+    return rows.length > 0 ? 'deleted' : 'in-use';
+  });
+}
+
+/** Keeps an application from being uninstalled until the transaction ends. Throws AppError. */
+export async function holdApplication(
+  work: Kysely<Tables>,
+  applicationId: ApplicationId,
+): Promise<void> {
+  const id = Buffer.from(decodeId(applicationId));
+  const { rows } = await sql`
+    SELECT 1 FROM applications WHERE application_id = ${id} FOR KEY SHARE`.execute(work);
+  if (rows.length > 0) return;
+  throw new AppError('application_not_installed', 'Application is not installed on node.', {
+    applicationId,
+  });
 }
 
 /** True when an installed application is made of this blob. */

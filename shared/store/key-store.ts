@@ -24,6 +24,8 @@ export interface ClientKey {
   readonly contextId: ContextId | null;
   /** The root key that added it. */
   readonly rootKey: string;
+  /** It once signed a time: what it signed without one is not from it. */
+  readonly signsTime: boolean;
   readonly createdAt: Date;
 }
 
@@ -48,10 +50,7 @@ export async function addRootKey(
   return await database.kysely.transaction().execute(async (work) => {
     await sql`SELECT pg_advisory_xact_lock(hashtext(${ROOT_KEYS_LOCK}))`.execute(work);
     if (onlyFirst) {
-      const any = work
-        .selectFrom('root_keys')
-        .select('verifying_key')
-        .where('revoked_at', 'is', null);
+      const any = work.selectFrom('root_keys').select('verifying_key');
       if ((await any.executeTakeFirst()) !== undefined) return false;
     }
     const row = {
@@ -70,12 +69,13 @@ export async function addRootKey(
   });
 }
 
+/** False when another root key added it, and it was not revoked. */
 export async function addClientKey(
   database: Database,
-  key: Omit<ClientKey, 'createdAt'>,
+  key: Omit<ClientKey, 'createdAt' | 'signsTime'>,
   { actor, signature }: Change,
-): Promise<void> {
-  await database.kysely.transaction().execute(async (work) => {
+): Promise<boolean> {
+  return await database.kysely.transaction().execute(async (work) => {
     const row = {
       signing_key: key.signingKey,
       wallet: key.wallet,
@@ -83,14 +83,25 @@ export async function addClientKey(
       root_key: key.rootKey,
       revoked_at: null,
     };
-    await work
+    const taken = await work
       .insertInto('client_keys')
       .values(row)
       .onConflict((conflict) =>
-        conflict.column('signing_key').doUpdateSet({ ...row, created_at: sql`now()` }),
+        conflict
+          .column('signing_key')
+          .doUpdateSet({ ...row, created_at: sql`now()` })
+          .where((where) =>
+            where.or([
+              where('client_keys.root_key', '=', key.rootKey),
+              where('client_keys.revoked_at', 'is not', null),
+            ]),
+          ),
       )
-      .execute();
+      .returning('signing_key')
+      .executeTakeFirst();
+    if (taken === undefined) return false;
     await note(work, { kind: 'client-key-added', subject: key.signingKey, actor, signature });
+    return true;
   });
 }
 
@@ -100,6 +111,33 @@ export async function findRootKey(
 ): Promise<RootKey | null> {
   const keys = await listRootKeys(database);
   return keys.find((key) => key.verifyingKey === verifyingKey) ?? null;
+}
+
+/** True once the node was claimed, whatever was revoked since. */
+export async function wasClaimed(database: Database): Promise<boolean> {
+  const query = database.kysely.selectFrom('root_keys').select('verifying_key').limit(1);
+  return (await query.executeTakeFirst()) !== undefined;
+}
+
+export async function wasRootKeyRevoked(
+  database: Database,
+  verifyingKey: string,
+): Promise<boolean> {
+  const row = await database.kysely
+    .selectFrom('root_keys')
+    .select('revoked_at')
+    .where('verifying_key', '=', verifyingKey)
+    .executeTakeFirst();
+  return row !== undefined && row.revoked_at !== null;
+}
+
+/** From now on the key's signatures without a time are refused. */
+export async function noteSignsTime(database: Database, signingKey: string): Promise<void> {
+  await database.kysely
+    .updateTable('client_keys')
+    .set({ signs_time: true })
+    .where('signing_key', '=', signingKey)
+    .execute();
 }
 
 /** Those that were not revoked, oldest first. */
@@ -203,6 +241,7 @@ function clientKeyOf(row: {
   wallet: string;
   context_id: Buffer | null;
   root_key: string;
+  signs_time: boolean;
   created_at: Date;
 }): ClientKey {
   return {
@@ -210,6 +249,7 @@ function clientKeyOf(row: {
     wallet: row.wallet,
     contextId: row.context_id === null ? null : contextIdFromBytes(row.context_id),
     rootKey: row.root_key,
+    signsTime: row.signs_time,
     createdAt: row.created_at,
   };
 }

@@ -80,6 +80,7 @@ export interface Tables {
     wallet: string;
     context_id: Buffer | null;
     root_key: string;
+    signs_time: Generated<boolean>;
     created_at: Generated<Date>;
     revoked_at: Date | null;
   };

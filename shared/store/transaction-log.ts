@@ -8,6 +8,7 @@ import {
   transactionHashFromBytes,
 } from '#shared/protocol/ids.ts';
 import { assert } from '#shared/util/assert.ts';
+import { holdApplication } from './application-store.ts';
 import type { Database } from './database.ts';
 import { byteaArray, int8Array, textArray } from './pg-array.ts';
 import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
@@ -60,7 +61,14 @@ export async function appendBatch(
   batch: { readonly partitions: readonly Fence[]; readonly rows: readonly AppendRow[] },
 ): Promise<'committed' | 'fenced'> {
   try {
-    return await append(database.kysely, batch.partitions, batch.rows);
+    const upgrades = batch.rows.filter(({ transaction }) => transaction.kind === 'upgrade');
+    if (upgrades.length === 0) return await append(database.kysely, batch.partitions, batch.rows);
+    return await database.kysely.transaction().execute(async (work) => {
+      for (const { transaction } of upgrades) {
+        await holdApplication(work, decodeUpgrade(transaction.payload).to);
+      }
+      return await append(work, batch.partitions, batch.rows);
+    });
   } catch (error) {
     throw conflictOf(error) ?? error;
   }
@@ -83,6 +91,7 @@ export async function createContext(
   const { contextId, transaction, stateBytes, member } = created;
   const contextBytes = bytesOf(contextId);
   return await database.kysely.transaction().execute(async (work) => {
+    await holdApplication(work, created.applicationId);
     const row = await work
       .insertInto('contexts')
       .values({

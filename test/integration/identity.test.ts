@@ -49,6 +49,8 @@ beforeEach(async () => {
   await forgetKeys(node);
 });
 
+/** An address of Ethereum is kept in one spelling. */
+const spelled = (key: string) => (key.startsWith('0x') ? key.toLowerCase() : key);
 const fail = (error: unknown) => {
   throw error;
 };
@@ -117,7 +119,10 @@ describe('logging in', () => {
           did: {
             id: 'did:cali',
             root_keys: [
-              { signing_key: wallet.verifyingKey, created_at: expect.any(Number) as number },
+              {
+                signing_key: spelled(wallet.verifyingKey),
+                created_at: expect.any(Number) as number,
+              },
             ],
             client_keys: [{ signingKey: key.signingKey, contextId: null }],
           },
@@ -201,7 +206,11 @@ describe('NEAR accounts', () => {
           params: { public_key: string; account_id: string };
         };
         const isLive = live.has(`${params.account_id} ${params.public_key}`);
-        response.end(JSON.stringify({ result: isLive ? { nonce: 1 } : { error: 'no such key' } }));
+        response.end(
+          JSON.stringify({
+            result: isLive ? { permission: 'FullAccess' } : { error: 'no such key' },
+          }),
+        );
       }, fail);
     });
     const port = await listen(rpc, '127.0.0.1', 0);
@@ -375,8 +384,88 @@ describe('attacks on the login', () => {
     expect((await call('/admin-api/applications', elsewhere))[1]).toContain(
       'not about this request',
     );
+    const { challenge_payload: _, ...stripped } = await sign(`${Date.now()} nonce-4 GET ${path}`);
+    expect((await call('/admin-api/did', stripped))[1]).toContain('send challenge_payload');
     const old = await sign(`${Date.now() - 120_000} nonce-3 GET ${path}`);
     expect((await call(path, old))[1]).toContain('not of now');
+  });
+});
+
+describe('what is not gained', () => {
+  test('a revoked first key is not the first again; only the operator adds the next', async () => {
+    const wallet = nearWallet();
+    const key = await ClientKey.make(71);
+    expect((await login(wallet, key))[0]).toBe(200);
+    await client.admin('/admin-api/identity/keys/revoke', { key: wallet.verifyingKey });
+
+    expect((await login(wallet, key))[1]).toContain('Root key does not exist');
+    const body = await wallet.sign(await requestChallenge(client), key.signingKey);
+    const answer = await postOpen(client, '/admin-api/add-client-key', body, bearer(client.token));
+    expect(answer[0]).toBe(200);
+  });
+
+  test('a client key of one root key is not taken over by another', async () => {
+    const [first, second] = [nearWallet(), ethereumWallet()];
+    const [key, more] = [await ClientKey.make(72), await ClientKey.make(73)];
+    await login(first, key);
+    const body = await second.sign(await requestChallenge(client), more.signingKey);
+    await postOpen(client, '/admin-api/root-key', body, await key.headers('x'));
+
+    expect((await login(second, key, { contextId }))[1]).toContain('belongs to another root key');
+    expect((await call('/admin-api/did', await key.headers('x')))[0]).toBe(200);
+  });
+
+  test('a token has never more than the key that made it, and makes no other', async () => {
+    const key = await ClientKey.make(74);
+    await login(nearWallet(), key, { contextId });
+    const executor = await executorOf(contextId);
+    await writeFile(
+      join(folder, 'access.toml'),
+      `[[user]]
+       id = "boss"
+       principals = ["identity:${executor}"]
+       allow = ["application_install", "identity_read", "token_create", "context_members"]
+       [[user]]
+       id = "bob"
+       principals = ["client-key:${key.signingKey}"]
+       deny = ["context_mutate"]`,
+    );
+    await client.post('/admin-api/access/reload', {});
+    const { access_token: token } = await tokenFor(await key.headers('x', { contextId }));
+
+    const mutate = { contextId, method: 'set', argsJson: { key: 'a', value: 'b' } };
+    expect((await rpc(bearer(token), mutate, 'mutate'))[1]).toContain('Unauthorized');
+    expect((await rpc(bearer(token), query()))[1]).toContain('output');
+    for (const path of ['did', 'identity/history']) {
+      expect((await call(`/admin-api/${path}`, bearer(token)))[0]).toBe(403);
+    }
+    for (const path of ['generate-jwt-token', 'contexts/invite', 'install-application']) {
+      expect((await postOpen(client, `/admin-api/${path}`, {}, bearer(token)))[0]).toBe(403);
+    }
+    await writeFile(join(folder, 'access.toml'), '');
+    await client.post('/admin-api/access/reload', {});
+  });
+
+  test('a token of a login that was revoked stays dead after the next one', async () => {
+    const wallet = nearWallet();
+    const key = await ClientKey.make(75);
+    await login(wallet, key);
+    const { access_token: token } = await tokenFor(await key.headers('x'));
+    await client.admin('/admin-api/identity/keys/revoke', { key: key.signingKey });
+    expect((await login(wallet, key, { contextId: other }))[0]).toBe(200);
+
+    expect(await rpc(bearer(token), query())).toEqual([401, 'Token not valid.']);
+  });
+
+  test('one caller’s bad header shuts nobody else out', async () => {
+    await writeFile(join(folder, 'access.toml'), '[[user]]\nallow = "context_query"\n');
+    await client.post('/admin-api/access/reload', {});
+    await eventually(async () => (await rpc({}, query()))[0] === 200, 1_000);
+
+    expect((await rpc({ authorization: 'Basic zzz' }, query()))[0]).toBe(401);
+    expect((await rpc({}, query()))[0]).toBe(200);
+    await writeFile(join(folder, 'access.toml'), '');
+    await client.post('/admin-api/access/reload', {});
   });
 });
 

@@ -9,6 +9,8 @@ import {
   contextIdFromBytes,
   publicKeyFromBytes,
 } from '#shared/protocol/ids.ts';
+import { insertApplication } from '#shared/store/application-store.ts';
+import { blobIdOf } from '#shared/store/blob-store.ts';
 import { type Database, openDatabase } from '#shared/store/database.ts';
 import { acquireLeases, releaseLeases, renewLeases } from '#shared/store/leases.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
@@ -173,11 +175,15 @@ interface TestContext {
 async function newContext(): Promise<TestContext> {
   const id = contextIdFromBytes(randomBytes(32));
   const init = transactionAfter(id, null, { kind: 'init', method: 'init' });
+  const applicationId = applicationIdFromBytes(new Uint8Array(32).fill(3));
+  const blobId = blobIdOf(new Uint8Array());
+  const application = { blobId, size: 0, source: 'file:///x', metadata: new Uint8Array() };
+  await insertApplication(database, { applicationId, ...application });
   const created = await createContext(database, {
     partition: PARTITION,
     epoch,
     contextId: id,
-    applicationId: applicationIdFromBytes(new Uint8Array(32).fill(3)),
+    applicationId,
     transaction: init,
     stateBytes: 0,
     member: { publicKey: executorPublicKey, sealedPrivateKey: null },

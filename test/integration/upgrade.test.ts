@@ -74,6 +74,23 @@ test('a context gets another application, keeps its state, and its log can be ru
   expect(verified.head.seal).toEqual(log.at(-1)?.seal);
 });
 
+test('uninstalling that races with an upgrade or a creation lets one of the two win', async () => {
+  for (let round = 0; round < 15; round += 1) {
+    const applicationId = await client.install(
+      assemble(`(module (memory (export "memory") ${round + 1}))`),
+    );
+    const contextId = await client.createContext(kvStore);
+    const [upgraded, created, uninstalled] = await Promise.all([
+      upgrade(contextId, applicationId),
+      client.post('/admin-api/contexts', { applicationId }),
+      client.post('/admin-api/uninstall-application', { applicationId }),
+    ]);
+
+    const isUsed = upgraded.status === 200 || created.status === 200;
+    expect(uninstalled.status === 200).toBe(!isUsed);
+  }
+});
+
 test('survives a restart', async () => {
   const contextId = await client.createContext(kvStore);
   await client.mutate(contextId, 'set', { key: 'a', value: 'b' });

@@ -11,6 +11,8 @@ import {
 } from '#shared/protocol/ids.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
 import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
+import { insertApplication } from '#shared/store/application-store.ts';
+import { blobIdOf } from '#shared/store/blob-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import { acquireLeases } from '#shared/store/leases.ts';
 import { streamChanges } from '#shared/store/log-reader.ts';
@@ -123,6 +125,8 @@ async function writeLog(into: Database): Promise<TransactionRequest[]> {
     const { outcome } = state.run(request, false);
     return { ...request, ...outcome, contextId, ...state.append(request, outcome) };
   };
+  const application = { blobId: blobIdOf(new Uint8Array()), size: 0, source: 'file:///x' };
+  await insertApplication(into, { applicationId, ...application, metadata: new Uint8Array() });
   const init = requestOf('init', 'init', {});
   const created = await createContext(into, {
     ...fence,

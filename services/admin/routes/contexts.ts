@@ -21,7 +21,7 @@ import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { type ContextRow, findContext, listContexts } from '#shared/store/transaction-log.ts';
 import type { AdminConfig } from '../config.ts';
-import { demandCapability, parseKey } from './members.ts';
+import { demandCapability, demandIdentity, parseKey } from './members.ts';
 import { memberPurpose } from '#shared/store/secret-store.ts';
 import { BodyError, readJson } from '#shared/service/json-body.ts';
 
@@ -143,9 +143,10 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
   async function upgrade(context: DoorContext): Promise<void> {
     const { contextId } = await loadContext(context.params['id']);
     const body = await readJson(context.req, upgradeContextSchema, config.bodyBytesMax);
-    const executorPublicKey =
-      body.executorPublicKey == null ? null : parseKey(body.executorPublicKey);
+    const asked = body.executorPublicKey ?? context.state.principal.executorPublicKey;
+    const executorPublicKey = asked === null ? null : parseKey(asked);
     if (executorPublicKey !== null) {
+      demandIdentity(context.state.principal, executorPublicKey);
       await demandCapability(database, contextId, executorPublicKey, 'ManageApplication');
     }
     const { outcome } = await requestExecution(

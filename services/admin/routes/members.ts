@@ -5,6 +5,7 @@ import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
 import { openBox, sealBox } from '#shared/crypto/sealed-box.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
+import type { Principal } from '#shared/domain/permissions.ts';
 import { clientKeyAnswer } from '#shared/protocol/auth-api.ts';
 import { createContextAnswer } from '#shared/protocol/admin-api.ts';
 import { parsePublicKey, publicKeyFromBytes } from '#shared/protocol/ids.ts';
@@ -159,6 +160,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     const contextId = await demandContext(body.contextId);
     authorize(context.state.principal, 'context_members', contextId);
     const inviterId = parseKey(body.inviterId);
+    demandIdentity(context.state.principal, inviterId);
     const inviteeId = parseKey(body.inviteeId);
     await demandCapability(database, contextId, inviterId, 'ManageMembers');
     const sealed = await findSealedKey(database, contextId, inviterId);
@@ -223,7 +225,9 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     return async (context: DoorContext): Promise<void> => {
       const contextId = await demandContext(context.params['id']);
       const body = await readJson(context.req, capabilitiesSchema, config.bodyBytesMax);
-      await demandCapability(database, contextId, parseKey(body.signer_id), 'ManageMembers');
+      const signer = parseKey(body.signer_id);
+      demandIdentity(context.state.principal, signer);
+      await demandCapability(database, contextId, signer, 'ManageMembers');
       const grants = body.capabilities.map(
         ([key, capability]) => [parseKey(key), capability] as const,
       );
@@ -256,6 +260,12 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     if (row !== null && row.deletedAt === null) return contextId;
     throw new AppError('not_found', 'Context not found');
   }
+}
+
+/** A token acts as its own identity only. Throws `forbidden`. */
+export function demandIdentity({ executorPublicKey }: Principal, publicKey: PublicKey): void {
+  if (executorPublicKey === null || executorPublicKey === publicKey) return;
+  throw new AppError('forbidden', 'the token is for another identity');
 }
 
 /** The first member of a context may do all; others need the capability. Throws `forbidden`. */

@@ -1,6 +1,6 @@
 const RPC_MS = 5_000;
 
-/** Asks NEAR whether a key is a live access key of an account; false when it does not say so. */
+/** Asks NEAR whether a key is a live full access key of an account; false when it does not say so. */
 export async function ownsNearKey(
   rpcUrl: string,
   accountId: string,
@@ -19,8 +19,8 @@ export async function ownsNearKey(
       body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'query', params }),
       signal: AbortSignal.timeout(RPC_MS),
     });
-    const answer = (await response.json()) as { result?: { nonce?: unknown; error?: unknown } };
-    return answer.result?.nonce !== undefined && answer.result.error === undefined;
+    const answer = (await response.json()) as { result?: { permission?: unknown } };
+    return answer.result?.permission === 'FullAccess';
   } catch {
     return false;
   }

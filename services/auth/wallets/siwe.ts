@@ -30,7 +30,9 @@ export function parseSiwe(text: string): SiweMessage | null {
   const groups = FORM.exec(text)?.groups;
   if (groups === undefined) return null;
   const issuedAt = dateOf(groups['issuedAt']);
-  if (issuedAt === null) return null;
+  const isUnreadable = (name: string) =>
+    groups[name] !== undefined && dateOf(groups[name]) === null;
+  if (issuedAt === null || isUnreadable('expirationTime') || isUnreadable('notBefore')) return null;
   return {
     address: groups['address'] ?? '',
     nonce: groups['nonce'] ?? '',

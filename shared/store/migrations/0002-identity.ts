@@ -20,6 +20,7 @@ function tables(): string[] {
        wallet text NOT NULL,
        context_id bytea,
        root_key text NOT NULL,
+       signs_time boolean NOT NULL DEFAULT false,
        created_at timestamptz NOT NULL DEFAULT now(),
        revoked_at timestamptz)`,
     `CREATE TABLE identity_events (
