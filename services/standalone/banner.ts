@@ -7,12 +7,14 @@ export interface BannerOptions {
   readonly token: string;
   readonly setupToken: string;
   readonly isOpen: boolean;
+  readonly checksNearAccounts: boolean;
   readonly demo: readonly DemoContext[];
 }
 
 /** Tells a new user where everything is, and what to paste next. */
 export function printBanner(options: BannerOptions): void {
-  const { url, internalUrl, dataDirectory, token, setupToken, isOpen, demo } = options;
+  const { url, internalUrl, dataDirectory, token, setupToken, isOpen, checksNearAccounts, demo } =
+    options;
   const port = new URL(url).port;
   const lines = [
     '',
@@ -26,6 +28,7 @@ export function printBanner(options: BannerOptions): void {
     `  admin token    ${token}`,
     `  setup token    ${setupToken}   (for the first wallet that logs in)`,
     ...demo.map(({ name, contextId }) => `  ${name.padEnd(13)}  context ${contextId}`),
+    ...(checksNearAccounts ? [] : ['  NEAR wallets   prove a key, not an account: see --near-rpc']),
     ...(isOpen ? ['  --open         callers on this machine need no token'] : []),
     '',
     ...tryIt(port, token, demo),

@@ -16,6 +16,12 @@ const program = new Command('npm start --')
     ),
   )
   .addOption(new Option('--nats-url <url>', 'use this NATS, 2.9 or newer').env('NATS_URL'))
+  .option(
+    '--near-rpc <network=url>',
+    'asks this NEAR RPC whether a key belongs to its account; may be repeated',
+    parseNearRpc,
+    {},
+  )
   .option('--rotate-secret-key', 'seal all private keys with a new key, then run', false)
   .option('--first-root-key <key>', 'wallet key that may claim the node without the setup token')
   .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
@@ -36,11 +42,20 @@ const options = program.parse().opts<{
   logLevel: string;
   firstRootKey?: string;
   rotateSecretKey: boolean;
+  nearRpc: Record<string, string>;
 }>();
 if (options.port !== 0 && options.port === options.internalPort) {
   program.error('error: --port and --internal-port cannot be the same');
 }
 await runStandalone({ ...options, data: resolve(options.data) });
+
+function parseNearRpc(text: string, before: Record<string, string>): Record<string, string> {
+  const [, network = '', url = ''] = /^([^=]+)=(https?:\/\/.+)$/.exec(text) ?? [];
+  if (network === '' || !URL.canParse(url)) {
+    throw new InvalidArgumentError('it is given as testnet=https://rpc.example');
+  }
+  return { ...before, [network]: url };
+}
 
 function parsePort(text: string): number {
   const port = Number(text);

@@ -24,6 +24,8 @@ export interface StandaloneOptions {
   readonly logLevel: string;
   readonly firstRootKey?: string;
   readonly rotateSecretKey: boolean;
+  /** JSON-RPC URLs of NEAR by network id. */
+  readonly nearRpc: Readonly<Record<string, string>>;
 }
 
 const FORCE_EXIT_MS = 20_000;
@@ -57,6 +59,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
         nodeKey: Buffer.from(await directory.secret('node-key', 32), 'hex'),
         auth: {
           firstRootKey: options.firstRootKey ?? null,
+          nearRpcUrls: options.nearRpc,
           accessFile: join(directory.path, 'access.toml'),
         },
         databaseUrl,
@@ -81,6 +84,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       token: adminToken,
       setupToken,
       isOpen: options.open,
+      checksNearAccounts: Object.keys(options.nearRpc).length > 0,
       demo,
     });
     hasStarted = true;
