@@ -57,14 +57,20 @@ interface Known {
  */
 export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
   const cache = new Map<string, Known>();
-  bus.subscribe(subjects.authChanged, () => cache.clear());
+  let changes = 0;
+  bus.subscribe(subjects.authChanged, () => {
+    changes += 1;
+    cache.clear();
+  });
   return async (request) => {
     const credentials = credentialsOf(request);
     const key = cacheKeyOf(credentials);
     const known = key === null ? undefined : cache.get(key);
     if (known !== undefined && known.untilMs > clock.monotonicMs()) return principalOf(known.reply);
+    const changesBefore = changes;
     const reply = await verifyCredentials(bus, clock, credentials);
-    if (key !== null && 'principal' in reply) {
+    // An answer from before a change is not remembered beyond it.
+    if (key !== null && 'principal' in reply && changes === changesBefore) {
       if (cache.size >= CACHE_ENTRIES_MAX) cache.clear();
       cache.set(key, { reply, untilMs: clock.monotonicMs() + CACHE_MS });
     }

@@ -184,6 +184,8 @@ export class Connection implements Outlet {
     await this.#subscriptions.subscribe(frame, (error) =>
       this.#send(error === null ? echo : encodeError(frame.id, error)),
     );
+    // The permission may have been taken back while the head was looked up.
+    this.become(this.#principal);
   }
 
   #send(text: string): void {

@@ -11,10 +11,12 @@ import {
 } from '#shared/service/authenticate.ts';
 import { authorizeSomewhere } from '#shared/service/authorize.ts';
 import type { Clock } from '#shared/util/clock.ts';
+import { Gate } from '#shared/util/gate.ts';
 import type { FanoutConfig } from '../config.ts';
 import { Connection, type ConnectionOptions, POLICY_VIOLATION } from './connection.ts';
 import { refuseUpgrade } from './handshake.ts';
 
+const RECHECKS_AT_ONCE = 32;
 const PROGRESS_CHECK_MS = 1_000;
 const CLOSE_WAIT_MS = 2_000;
 const SERVICE_RESTART = 1012;
@@ -105,16 +107,23 @@ export class Connections {
 
   /** Keys, tokens and rules may have changed: who may not be here any more is told to go. */
   async recheck(): Promise<void> {
+    const { recheck, connection: common } = this.#options;
+    const gate = new Gate(RECHECKS_AT_ONCE);
     const judged = new Map<string, Promise<Principal | null>>();
-    for (const [connection, credentials] of this.#open) {
+    const judge = async (connection: Connection, credentials: Credentials): Promise<void> => {
       const key = JSON.stringify(credentials);
-      const judging = judged.get(key) ?? this.#options.recheck(credentials);
+      const judging = judged.get(key) ?? gate.run(() => recheck(credentials));
       judged.set(key, judging);
       const principal = await judging;
-      if (principal === null)
-        connection.close(POLICY_VIOLATION, 'the credentials are not valid any more');
-      else connection.become(principal);
-    }
+      if (principal !== null) connection.become(principal);
+      else connection.close(POLICY_VIOLATION, 'the credentials are not valid any more');
+    };
+    // One that cannot be judged now stays until the next time.
+    await Promise.all(
+      [...this.#open].map(([connection, credentials]) =>
+        judge(connection, credentials).catch(common.onError),
+      ),
+    );
   }
 
   #add(webSocket: WebSocket, socket: Duplex, principal: Principal, credentials: Credentials): void {
