@@ -90,6 +90,9 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
 
 /** The API's description, of all services, and a page to try it with. */
 function documentRoutes({ bus, clock }: ServiceDeps, table: readonly Route[]): readonly Route[] {
+  // Made when first asked for: schemas of every route take a while.
+  let openRpc: ReturnType<typeof openRpcDocument> | null = null;
+  let paths: ReturnType<typeof pathsOf> | null = null;
   return [
     {
       method: 'get',
@@ -97,10 +100,11 @@ function documentRoutes({ bus, clock }: ServiceDeps, table: readonly Route[]): r
       rule: 'public',
       summary: 'This document.',
       handle: async (context) => {
+        paths ??= pathsOf(table);
         const deadlineMs = clock.nowMs() + DOCUMENT_MS;
         const reply = await bus.request(subjects.authOpenApi, new Uint8Array(), { deadlineMs });
         const auth = JSON.parse(Buffer.from(reply).toString()) as Record<string, unknown>;
-        context.body = openApiDocument({ ...pathsOf(table), ...auth });
+        context.body = openApiDocument({ ...paths, ...auth });
       },
     },
     {
@@ -109,7 +113,8 @@ function documentRoutes({ bus, clock }: ServiceDeps, table: readonly Route[]): r
       rule: 'public',
       summary: 'The description of `/jsonrpc` (OpenRPC).',
       handle: (context) => {
-        context.body = openRpcDocument();
+        openRpc ??= openRpcDocument();
+        context.body = openRpc;
       },
     },
     {

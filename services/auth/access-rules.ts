@@ -124,8 +124,7 @@ export class AccessRules {
     const rules = principals.flatMap((name) => this.#byPrincipal.get(name) ?? []);
     const isBare = rules.some(({ user }) => user.bare);
     const denied = rules.flatMap(({ user }) => user.deny.map(permissionOf));
-    const isSpared = rules.some(({ user }) => user.bare);
-    if (!isSpared) denied.push(...this.#deniedToAll);
+    if (!isBare) denied.push(...this.#deniedToAll);
     const added = rules.length === 0 ? this.anonymous : rules.flatMap(({ grants }) => grants);
     return without([...(isBare ? [] : builtIn), ...added], denied);
   }

@@ -54,10 +54,9 @@ export class Login {
     const login = this.#verify(request);
     const { verifyingKey, signature } = login;
     const isKnown = (await findRootKey(database, verifyingKey)) !== null;
-    if (!isKnown) await this.#demandMayBecomeRoot(request, login, isOperator);
+    const onlyFirst = !isKnown && (await this.#claimsTheNode(request, login, isOperator));
     await this.#spendNonce(request);
     if (!isKnown) {
-      const onlyFirst = !isOperator && !(await wasClaimed(database));
       const isAdded = await addRootKey(database, login, {
         actor: verifyingKey,
         signature,
@@ -75,19 +74,26 @@ export class Login {
     if (!isAdded) throw refused('The client key belongs to another root key.');
   }
 
-  /** The operator says so, or nobody claimed the node yet, or NEAR knows it as a known account's. */
-  async #demandMayBecomeRoot(
+  /**
+   * A new root key: the operator says so, or NEAR knows it as a known account's, or nobody claimed
+   * the node yet. True for the last, which holds only while it stays the first.
+   */
+  async #claimsTheNode(
     request: AddKeyRequest,
     login: VerifiedLogin,
     isOperator: boolean,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { database } = this.#deps;
-    if (isOperator) return;
-    if (!(await wasClaimed(database))) return this.#demandSetup(request, login.verifyingKey);
+    if (isOperator) return false;
+    if (!(await wasClaimed(database))) {
+      this.#demandSetup(request, login.verifyingKey);
+      return true;
+    }
     const isRevoked = await wasRootKeyRevoked(database, login.verifyingKey);
     if (isRevoked || !(await this.#isOfKnownAccount(login))) {
       throw refused('Root key does not exist');
     }
+    return false;
   }
 
   /** One more root key, for a caller that may add one. */

@@ -51,6 +51,8 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
     reloadAccess: reloadEverywhere,
   });
 
+  let paths: Uint8Array | null = null;
+
   return {
     name: 'auth',
     door: { prefixes: routes.map(({ path }) => path), handle: createKoaDoor(deps, routes) },
@@ -65,9 +67,10 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
           const credentials = JSON.parse(Buffer.from(payload).toString()) as Credentials;
           return Buffer.from(JSON.stringify(await verifier.verify(credentials)));
         }),
-        bus.respond(subjects.authOpenApi, 'auth', async () =>
-          Buffer.from(JSON.stringify(pathsOf(routes))),
-        ),
+        bus.respond(subjects.authOpenApi, 'auth', async () => {
+          paths ??= Buffer.from(JSON.stringify(pathsOf(routes)));
+          return paths;
+        }),
         bus.subscribe(subjects.authChanged, (payload) => {
           if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
         }),

@@ -1,8 +1,8 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { decodeProtectedHeader, errors, exportJWK, type JWK, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
-import { generateKeyPair } from '#shared/crypto/ed25519.ts';
+import { generateKeyPair, privateKeyObject } from '#shared/crypto/ed25519.ts';
 import { openBox, sealBox } from '#shared/crypto/sealed-box.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
@@ -37,7 +37,6 @@ interface TokenKey {
 }
 
 const ISSUER = 'cairn';
-const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 /** The newest key signs for so long, then a new one is made; old ones verify what they signed. */
 const ROTATE_MS = 2_592_000_000;
 const RELOAD_MS = 1_000;
@@ -174,8 +173,7 @@ export class Tokens {
     const rows = await listTokenKeys(this.#deps.database);
     this.#keys = rows.map(({ keyId, sealedPrivateKey, createdAt }) => {
       const seed = openBox(this.#config.secretKey, sealedPrivateKey, tokenKeyPurpose(keyId));
-      const der = Buffer.concat([PKCS8_PREFIX, seed]);
-      const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+      const privateKey = privateKeyObject(seed);
       return { keyId, privateKey, publicKey: createPublicKey(privateKey), createdAt };
     });
   }

@@ -65,7 +65,7 @@ export class Verifier {
     const { token, headers, isLoopback, address, isRecheck = false } = credentials;
     const { config, limits, rules } = this.#options;
     if (token !== null && isEqual(token, config.adminToken)) {
-      return this.#principal('admin-token', 'admin', ['admin'], UNRESTRICTED);
+      return operator('admin-token', 'admin');
     }
     const isSigned = headers['signing_key'] !== undefined || headers['x-signature'] !== undefined;
     if (token !== null || isSigned || headers['signature'] !== undefined) {
@@ -76,7 +76,7 @@ export class Verifier {
       return principal;
     }
     if (config.open && isLoopback) {
-      return this.#principal('open', 'local', ['local'], UNRESTRICTED);
+      return operator('open', 'local');
     }
     return {
       id: 'anonymous',
@@ -149,7 +149,7 @@ export class Verifier {
     ) {
       throw refused('');
     }
-    return this.#principal('node-key', 'node-key', ['node-key'], UNRESTRICTED);
+    return operator('node-key', 'node-key');
   }
 
   async #fromWalletHeaders(credentials: Credentials): Promise<Principal> {
@@ -170,7 +170,8 @@ export class Verifier {
     if (key.contextId !== null && named !== undefined && named !== key.contextId) {
       throw refused('The client key is for another context.');
     }
-    return this.#principal('client-key', `client-key:${signingKey}`, namesOf(key), grantsOf(key));
+    const grants = this.#options.rules().grantsFor(namesOf(key), grantsOf(key));
+    return { id: `client-key:${signingKey}`, kind: 'client-key', grants, executorPublicKey: null };
   }
 
   /**
@@ -215,18 +216,11 @@ export class Verifier {
     if (key === null) throw refused('Client key does not exist.');
     return key;
   }
+}
 
-  #principal(
-    kind: Principal['kind'],
-    id: string,
-    names: readonly string[],
-    builtIn: readonly Grant[],
-  ): Principal {
-    // The access file is the operator's: it cannot lock its writer out.
-    const isOperator = kind !== 'client-key';
-    const grants = isOperator ? builtIn : this.#options.rules().grantsFor(names, builtIn);
-    return { id, kind, grants, executorPublicKey: null };
-  }
+/** The access file is the operator's, so it does not apply: it cannot lock its writer out. */
+function operator(kind: Principal['kind'], id: string): Principal {
+  return { id, kind, grants: UNRESTRICTED, executorPublicKey: null };
 }
 
 /** Under these the access file knows a key. */

@@ -5,7 +5,6 @@ import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
 import type { Principal } from '#shared/domain/permissions.ts';
 import { parsePublicKey } from '#shared/protocol/ids.ts';
 import { authorize } from '#shared/service/authorize.ts';
-import { retryAfterOf } from '#shared/service/koa/koa-door.ts';
 import {
   encodeError,
   encodeResult,
@@ -14,7 +13,7 @@ import {
   type RpcError,
 } from '#shared/protocol/json-rpc.ts';
 import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
-import type { Authenticate } from '#shared/service/authenticate.ts';
+import { type Authenticate, retryAfterOf } from '#shared/service/authenticate.ts';
 import { CORS_HEADERS } from '#shared/service/cors.ts';
 import { readBody } from '#shared/service/read-body.ts';
 import { rpcErrorOf } from './rpc-error.ts';

@@ -9,8 +9,8 @@ export interface DataDirectory extends AsyncDisposable {
   readonly path: string;
   /** A random secret in hex, made on first use and readable by its owner only. */
   secret(name: string, bytes: number): Promise<string>;
-  /** Puts one secret in the place of another, at once; false when there is none to put. */
-  replaceSecret(name: string, by: string): Promise<boolean>;
+  /** Puts one secret in the place of another, at once. Rejects when there is none to put. */
+  replaceSecret(name: string, by: string): Promise<void>;
   hasSecret(name: string): Promise<boolean>;
   forgetSecret(name: string): Promise<void>;
 }
@@ -30,11 +30,7 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   return {
     path: real,
     secret: (name, bytes) => loadSecret(join(real, 'secrets', name), bytes),
-    replaceSecret: async (name, by) =>
-      await rename(join(real, 'secrets', by), join(real, 'secrets', name)).then(
-        () => true,
-        () => false,
-      ),
+    replaceSecret: (name, by) => rename(join(real, 'secrets', by), join(real, 'secrets', name)),
     hasSecret: async (name) =>
       await access(join(real, 'secrets', name)).then(
         () => true,

@@ -48,7 +48,8 @@ export function verifyEd25519(
   }
 }
 
-function privateKeyObject(seed: Uint8Array) {
+/** The private key of a seed, as `node:crypto` and `jose` take it. */
+export function privateKeyObject(seed: Uint8Array) {
   return createPrivateKey({
     key: Buffer.concat([PKCS8_PREFIX, seed]),
     format: 'der',

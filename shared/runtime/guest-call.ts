@@ -1,5 +1,6 @@
-import { createCipheriv, createPublicKey, verify } from 'node:crypto';
+import { createCipheriv } from 'node:crypto';
 import { decodeId } from '#shared/crypto/base58.ts';
+import { verifyEd25519 } from '#shared/crypto/ed25519.ts';
 import type { ApplicationEvent, StateChange } from '#shared/domain/transaction.ts';
 import { limits } from './limits.ts';
 import type { ExecutionInput } from './runtime.ts';
@@ -18,8 +19,6 @@ export interface Range {
 const INVALID_ACCESS = 'invalid memory access';
 const REGISTER_OVERHEAD_BYTES = 8;
 const READ_ONLY = 'host panicked: not implemented: Can not write to read-only store.';
-/** DER prefix of an ed25519 public key (RFC 8410). */
-const ED25519_SPKI = Buffer.from('302a300506032b6570032100', 'hex');
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /**
@@ -180,14 +179,8 @@ export class GuestCall {
 
   ed25519Verify(signature: Range, publicKey: Range, message: Range): number {
     if (signature.length !== 64 || publicKey.length !== 32) throw new GuestFault(INVALID_ACCESS);
-    try {
-      const der = Buffer.concat([ED25519_SPKI, this.view(publicKey)]);
-      const key = createPublicKey({ key: der, format: 'der', type: 'spki' });
-      return verify(null, this.view(message), key, this.copy(signature)) ? 1 : 0;
-    } catch (error) {
-      if (error instanceof GuestFault) throw error;
-      return 0;
-    }
+    const key = this.view(publicKey);
+    return verifyEd25519(key, this.view(message), this.copy(signature)) ? 1 : 0;
   }
 
   panic(message: string, file: Range, place: { readonly line: number; readonly column: number }) {

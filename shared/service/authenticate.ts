@@ -161,3 +161,8 @@ export function isLoopback(request: IncomingMessage): boolean {
 function isLocalName(url: string): boolean {
   return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(URL.parse(url)?.hostname ?? '');
 }
+
+/** Seconds after which a caller that was limited may try again. */
+export function retryAfterOf(error: AppError): string {
+  return error.details['retryAfter'] ?? '1';
+}

@@ -72,11 +72,7 @@ export class Lane implements CommitLane {
     return this.#sent.size === 0 && this.#waiting.length === 0;
   }
 
-  /** Bytes of the context's state in the memory of its worker. */
-  get stateBytes(): number {
-    return this.#stateBytes;
-  }
-
+  /** `stateBytes`: of the context's state in the memory of its worker. */
   resize(stateBytes: number): void {
     if (this.#stage === 'closed') return;
     const grown = stateBytes - this.#stateBytes;
@@ -84,9 +80,11 @@ export class Lane implements CommitLane {
     this.#options.onResized(grown);
   }
 
+  /** Asks the database again: members are added by another service. */
   async refreshMembers(): Promise<void> {
     this.#members = await this.#options.store.loadMembers(this.contextId);
   }
+
   isMember(key: PublicKey): boolean {
     return this.#members.has(key);
   }

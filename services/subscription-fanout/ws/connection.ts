@@ -181,11 +181,12 @@ export class Connection implements Outlet {
       this.#send(encodeError(frame.id, { type: 'Unauthorized', data: { contextId: refused } }));
       return;
     }
+    const before = this.#principal;
     await this.#subscriptions.subscribe(frame, (error) =>
       this.#send(error === null ? echo : encodeError(frame.id, error)),
     );
     // The permission may have been taken back while the head was looked up.
-    this.become(this.#principal);
+    if (this.#principal !== before) this.become(this.#principal);
   }
 
   #send(text: string): void {

@@ -6,7 +6,7 @@ import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { Permission, Principal } from '#shared/domain/permissions.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
-import { createAuthenticate } from '../authenticate.ts';
+import { createAuthenticate, retryAfterOf } from '../authenticate.ts';
 import { authorize, authorizeSomewhere } from '../authorize.ts';
 import { CORS_HEADERS } from '../cors.ts';
 import { BodyError } from '../json-body.ts';
@@ -124,11 +124,6 @@ function answerErrors(deps: ServiceDeps) {
       context.body = known.code === 'unauthorized' ? known.message : { error: known.message };
     }
   };
-}
-
-/** Seconds after which a caller that was limited may try again. */
-export function retryAfterOf(error: AppError): string {
-  return error.details['retryAfter'] ?? '1';
 }
 
 /** An unknown route stays 404; a known one with another verb is 405. Both are empty. */
