@@ -1,4 +1,4 @@
-import { decodeBase58 } from '#shared/crypto/base58.ts';
+import { tryDecodeBase58 } from '#shared/crypto/base58.ts';
 import { verifyEd25519 } from '#shared/crypto/ed25519.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
@@ -257,12 +257,7 @@ function isWalletType(text: string | undefined): boolean {
 }
 
 function decoded(text: string | undefined): Uint8Array | null {
-  if (text === undefined || text.length > 120) return null;
-  try {
-    return decodeBase58(text);
-  } catch {
-    return null;
-  }
+  return text === undefined ? null : tryDecodeBase58(text, 120);
 }
 
 function refused(text: string): AppError {

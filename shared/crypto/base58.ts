@@ -69,6 +69,16 @@ export function decodeBase58(text: string): Uint8Array {
   return result;
 }
 
+/** Decodes what a stranger sent: null when it is not base58, or longer than `charsMax`. */
+export function tryDecodeBase58(text: string, charsMax: number): Uint8Array | null {
+  if (text.length > charsMax) return null;
+  try {
+    return decodeBase58(text);
+  } catch {
+    return null;
+  }
+}
+
 function valueAt(text: string, at: number): number {
   const value = VALUES[text.charCodeAt(at)] ?? -1;
   if (value >= 0) return value;

@@ -1,6 +1,7 @@
-import { decodeBase58, decodeId, encodeBase58 } from '#shared/crypto/base58.ts';
+import { decodeId, encodeBase58, tryDecodeBase58 } from '#shared/crypto/base58.ts';
 import { signEd25519, verifyEd25519 } from '#shared/crypto/ed25519.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
+import { borshString } from './borsh.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from './ids.ts';
 
 /** Lets one identity join one context, once, until it expires. */
@@ -42,13 +43,9 @@ export function encodeInvitation(invitation: Invitation, inviterKey: Uint8Array)
 
 /** Null when it is malformed or not signed by the inviter that it names. */
 export function decodeInvitation(payload: string): Invitation | null {
-  if (payload.length > PAYLOAD_CHARS_MAX) return null;
-  let bytes: Buffer;
-  try {
-    bytes = Buffer.from(decodeBase58(payload));
-  } catch {
-    return null;
-  }
+  const decoded = tryDecodeBase58(payload, PAYLOAD_CHARS_MAX);
+  if (decoded === null) return null;
+  const bytes = Buffer.from(decoded);
   const head = 64 + borshString(PROTOCOL).length + 8;
   const size = head + 32 + NONCE_BYTES + 8 + SIGNATURE_BYTES;
   const strings = Buffer.concat([borshString(PROTOCOL), borshString(''), borshString('')]);
@@ -63,11 +60,4 @@ export function decodeInvitation(payload: string): Invitation | null {
     nonce: bytes.subarray(head + 32, head + 32 + NONCE_BYTES),
     expiresMs: Number(bytes.readBigUInt64LE(head + 32 + NONCE_BYTES)),
   };
-}
-
-function borshString(text: string): Buffer {
-  const bytes = Buffer.from(text);
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(bytes.length);
-  return Buffer.concat([length, bytes]);
 }

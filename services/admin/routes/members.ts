@@ -1,6 +1,6 @@
 import { answers } from '#shared/protocol/admin-answers.ts';
 import { z } from 'zod';
-import { decodeBase58, encodeBase58, encodeId } from '#shared/crypto/base58.ts';
+import { encodeBase58, encodeId, tryDecodeBase58 } from '#shared/crypto/base58.ts';
 import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
 import { openBox, sealBox } from '#shared/crypto/sealed-box.ts';
 import { AppError } from '#shared/domain/app-error.ts';
@@ -294,11 +294,7 @@ export function parseKey(text: string): PublicKey {
 
 /** Base58 of the seed, alone or with the public key behind it. */
 function parsePrivateKey(text: string): Uint8Array {
-  try {
-    const bytes = text.length > 100 ? new Uint8Array() : decodeBase58(text);
-    if (bytes.length === 32 || bytes.length === 64) return bytes.subarray(0, 32);
-  } catch {
-    // It is refused below.
-  }
+  const bytes = tryDecodeBase58(text, 100);
+  if (bytes?.length === 32 || bytes?.length === 64) return bytes.subarray(0, 32);
   throw new AppError('invalid_request', 'invalid private key');
 }

@@ -1,6 +1,7 @@
-import { decodeBase58 } from '#shared/crypto/base58.ts';
+import { tryDecodeBase58 } from '#shared/crypto/base58.ts';
 import { verifyEd25519 } from '#shared/crypto/ed25519.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
+import { borshString } from '#shared/protocol/borsh.ts';
 
 /** What a NEAR wallet signs (NEP-413). */
 export interface NearMessage {
@@ -13,17 +14,15 @@ export interface NearMessage {
 
 /** 2^31 + 413: keeps these messages from being mistaken for transactions. */
 const NEP413_TAG = 2_147_484_061;
+/** The longest base58 of 32 bytes. */
+const KEY_CHARS_MAX = 44;
 const KEY_PREFIX = 'ed25519:';
 
 /** Verifies a NEP-413 signature: `verifyingKey` is `ed25519:<base58>`, `signature` base64. */
 export function verifyNear(verifyingKey: string, signature: string, signed: NearMessage): boolean {
   if (!verifyingKey.startsWith(KEY_PREFIX) || signed.nonce.length !== 32) return false;
-  let publicKey: Uint8Array;
-  try {
-    publicKey = decodeBase58(verifyingKey.slice(KEY_PREFIX.length));
-  } catch {
-    return false;
-  }
+  const publicKey = tryDecodeBase58(verifyingKey.slice(KEY_PREFIX.length), KEY_CHARS_MAX);
+  if (publicKey === null) return false;
   const digest = sha256(encodeNep413(signed));
   return verifyEd25519(publicKey, digest, Buffer.from(signature, 'base64'));
 }
@@ -38,11 +37,6 @@ function encodeNep413({ message, nonce, recipient, callbackUrl }: NearMessage): 
     Uint8Array.of(1),
     borshString(callbackUrl),
   ]);
-}
-
-function borshString(text: string): Buffer {
-  const bytes = Buffer.from(text);
-  return Buffer.concat([u32(bytes.length), bytes]);
 }
 
 function u32(value: number): Buffer {
