@@ -4,9 +4,12 @@ import { pathToFileURL } from 'node:url';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import { detectEngine, type Engine } from '#shared/domain/engine.ts';
 import type { ApplicationId } from '#shared/domain/ids.ts';
+import { compileProgram } from '#shared/runtime/engines.ts';
 import { limits } from '#shared/runtime/limits.ts';
-import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
+import { instrument } from '#shared/runtime/metering/instrument.ts';
+import { keepInstrumented } from '#shared/service/program-code.ts';
 import { applicationIdOf, insertApplication } from '#shared/store/application-store.ts';
 import { blobIdOf, putBlob } from '#shared/store/blob-store.ts';
 import type { Database } from '#shared/store/database.ts';
@@ -16,6 +19,13 @@ interface FromUrl {
   /** Base58 of the SHA-256 that the file must have, or null. */
   readonly hash: string | null;
   readonly metadata: Uint8Array;
+  readonly engine: Engine | null;
+}
+
+interface FromFile {
+  readonly path: string;
+  readonly metadata: Uint8Array;
+  readonly engine: Engine | null;
 }
 
 /**
@@ -24,7 +34,7 @@ interface FromUrl {
  */
 export async function installFromUrl(
   database: Database,
-  { url, hash, metadata }: FromUrl,
+  { url, hash, metadata, engine }: FromUrl,
   downloadMs: number,
 ): Promise<ApplicationId> {
   const source = parseUrl(url);
@@ -33,17 +43,17 @@ export async function installFromUrl(
   if (wanted !== null && Buffer.compare(wanted, sha256(bytes)) !== 0) {
     throw refused('the SHA-256 of the downloaded file is not the given hash');
   }
-  return await install(database, { source: source.href, bytes, metadata });
+  return await install(database, { source: source.href, bytes, metadata, engine });
 }
 
 /** Installs a file of this machine. Throws AppError `invalid_request`. */
 export async function installFromFile(
   database: Database,
-  { path, metadata }: { readonly path: string; readonly metadata: Uint8Array },
+  { path, metadata, engine }: FromFile,
 ): Promise<ApplicationId> {
   if (!isAbsolute(path)) throw refused('the path is not absolute');
   const bytes = await readFile(path);
-  return await install(database, { source: pathToFileURL(path).href, bytes, metadata });
+  return await install(database, { source: pathToFileURL(path).href, bytes, metadata, engine });
 }
 
 async function install(
@@ -52,16 +62,35 @@ async function install(
     readonly source: string;
     readonly bytes: Uint8Array;
     readonly metadata: Uint8Array;
+    readonly engine: Engine | null;
   },
 ): Promise<ApplicationId> {
   const { source, bytes, metadata } = file;
+  const engine = engineOf(file);
   const blobId = blobIdOf(bytes);
-  const application = { blobId, size: bytes.length, source, metadata };
+  const application = { blobId, size: bytes.length, source, metadata, engine };
   const applicationId = applicationIdOf(application);
-  compileWasmProgram(applicationId, bytes);
+  const instrumented = engine === 'wasm' ? instrument(bytes) : null;
+  compileProgram({ applicationId, engine, source: bytes, instrumented });
   await putBlob(database, bytes, { bytesMax: limits.moduleBytesMax });
   await insertApplication(database, { applicationId, ...application });
+  if (instrumented !== null) await keepInstrumented(database, blobId, instrumented);
   return applicationId;
+}
+
+function engineOf(file: {
+  readonly source: string;
+  readonly bytes: Uint8Array;
+  readonly engine: Engine | null;
+}): Engine {
+  const detected = detectEngine(new URL(file.source).pathname, file.bytes);
+  const engine = file.engine ?? detected;
+  if (engine === null) {
+    throw refused(
+      'the file is not a WebAssembly module; if it is a script, its name or "engine" must say so',
+    );
+  }
+  return engine;
 }
 
 function parseUrl(text: string): URL {

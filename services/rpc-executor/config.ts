@@ -16,6 +16,8 @@ export const executorConfigSchema = z.strictObject({
   laneQueueMax: z.int().min(1).default(4_096),
   queueMax: z.int().min(1).default(16_384),
   stateBytesMax: z.int().min(1).default(536_870_912),
+  /** Fuel that one call may use: an instruction of a guest costs about 1, or 1 ns. */
+  fuelPerCallMax: z.int().min(1_000).default(1_000_000_000),
   snapshotEvery: z.int().min(1).default(1_000),
 });
 

@@ -70,6 +70,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     store: new LaneStore(database, config.snapshotEvery),
     stateBytesMax: config.stateBytesMax,
     laneQueueMax: config.laneQueueMax,
+    fuelPerCallMax: config.fuelPerCallMax,
     holdBackMs: config.wallClockMs,
     queueMax: config.queueMax,
     onCreated: announce,

@@ -23,7 +23,9 @@ export interface TransactionRequest {
   readonly timeNs: bigint;
   /** 32 bytes from which all randomness of the guest is drawn. */
   readonly randomSeed: Uint8Array;
-  /** Upper bound of fuel; 0 means unmetered. */
+  /** Which rules it is executed by: see `shared/runtime/execution-version.ts`. */
+  readonly executionVersion: number;
+  /** Upper bound of fuel; 0 means unmetered (execution version 0). */
   readonly fuelLimit: bigint;
 }
 

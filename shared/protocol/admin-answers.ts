@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ENGINES } from '#shared/domain/engine.ts';
 
 /** What the routes of the Admin API answer with: tests hold real answers against these. */
 
@@ -13,6 +14,7 @@ const application = z.object({
   size: z.int(),
   source: z.string(),
   metadata: bytes,
+  engine: z.enum(ENGINES),
 });
 const context = z.object({
   id,

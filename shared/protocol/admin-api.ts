@@ -1,9 +1,13 @@
 import { z } from 'zod';
+import { ENGINES, type Engine } from '#shared/domain/engine.ts';
 
 /**
  * Shapes of the Admin API (Calimero node server). Where its generations differ only in the casing
  * or the wrapping of a field, an answer carries both: clients ignore what they do not know.
  */
+
+/** What runs it; left out, the file's first bytes or its name tell. */
+const engine = z.enum(ENGINES).nullish();
 
 /** Bytes travel as arrays of numbers. */
 const bytes = z.array(z.int().min(0).max(255)).transform((numbers) => Uint8Array.from(numbers));
@@ -13,12 +17,14 @@ export const installApplicationSchema = z.object({
   /** Base58 of the SHA-256 of the whole file. */
   hash: z.string().nullish(),
   metadata: bytes.default(new Uint8Array()),
+  engine,
 });
 
 export const installDevApplicationSchema = z.object({
   /** Absolute path of a file on the node's machine. */
   path: z.string(),
   metadata: bytes.default(new Uint8Array()),
+  engine,
 });
 
 export const uninstallApplicationSchema = z.object({ applicationId: z.string() });
@@ -47,6 +53,7 @@ export interface ApplicationAnswer {
   readonly size: number;
   readonly source: string;
   readonly metadata: readonly number[];
+  readonly engine: Engine;
 }
 
 export function createContextAnswer(contextId: string, memberPublicKey: string) {

@@ -30,6 +30,7 @@ interface Vector {
   } & {
     readonly kind: 'init' | 'mutate' | 'execute' | 'delete';
     readonly status: 'ok' | 'failed';
+    readonly executionVersion: number;
     readonly requestId: string | null;
     readonly output: string | null;
     readonly error: string | null;
@@ -73,17 +74,20 @@ function read({ transaction }: Vector) {
   };
 }
 
-describe('seal version 1', () => {
-  test.each(vectors)('reproduces the vector of sequence $transaction.sequence', (vector) => {
-    const transaction = read(vector);
+describe('seals', () => {
+  test.each(vectors)(
+    'reproduce the vector $transaction.sequence of execution version $transaction.executionVersion',
+    (vector) => {
+      const transaction = read(vector);
 
-    const seal = sealTransaction(transaction, bytes(vector.previousSeal));
+      const seal = sealTransaction(transaction, bytes(vector.previousSeal));
 
-    expect(Buffer.from(seal).toString('hex')).toBe(vector.seal);
-    expect(transactionHash(transaction)).toBe(vector.transaction.hash);
-  });
+      expect(Buffer.from(seal).toString('hex')).toBe(vector.seal);
+      expect(transactionHash(transaction)).toBe(vector.transaction.hash);
+    },
+  );
 
-  test('covers every field', () => {
+  test('cover every field', () => {
     const [, vector] = vectors;
     if (vector === undefined) throw new Error('the file has vectors');
     const transaction = read(vector);
@@ -101,6 +105,7 @@ describe('seal version 1', () => {
       requestId: null,
       timeNs: 1n,
       randomSeed: bytes('00'.repeat(32)),
+      executionVersion: 1,
       fuelLimit: 2n,
       status: 'failed',
       output: null,

@@ -6,20 +6,19 @@ import { assert } from '#shared/util/assert.ts';
 /** Everything a seal covers besides the previous seal. */
 export type Unsealed = Omit<Transaction, 'seal'>;
 
-/** Version of the encoding below: its first byte. */
-const SEAL_VERSION = 1;
+/** Versions of the encoding below: its first byte. */
+const SEAL_VERSION = { unmetered: 1, metered: 2 } as const;
 const ABSENT = 0;
 const PRESENT = 1;
 const ID_BYTES = 32;
 
 /**
- * The seal of a transaction: SHA-256 over this canonical encoding, version 1. Integers are
- * big-endian, `bytes` is a u32 length and that many bytes, `text` is `bytes` of its UTF-8,
+ * The seal of a transaction: SHA-256 over this canonical encoding. Integers are big-endian, `bytes` is a u32 length and that many bytes, `text` is `bytes` of its UTF-8,
  * `optional x` is one byte 0, or one byte 1 and then x.
  *
  * | field                | encoding       | field       | encoding                               |
  * | -------------------- | -------------- | ----------- | -------------------------------------- |
- * | version              | u8, 1          | time ns     | u64                                    |
+ * | version              | u8, 1 or 2     | time ns     | u64                                    |
  * | previous seal        | 32 bytes       | random seed | bytes                                  |
  * | context id           | 32 bytes       | fuel limit  | u64                                    |
  * | sequence             | u64            | status      | text                                   |
@@ -30,14 +29,17 @@ const ID_BYTES = 32;
  * | payload              | bytes          | root hash   | optional bytes                         |
  * | executor public key  | 32 bytes       | artifact    | optional bytes                         |
  * | principal            | text           | fuel used   | u64                                    |
- * | request id           | optional text  |             |                                        |
+ * | request id           | optional text  | execution version | u32, in version 2 only           |
  *
+ * Version 1 seals what ran before metering: execution version 0, which it does not hold.
  * The previous seal of a context's first transaction is 32 zero bytes.
  */
 export function sealTransaction(transaction: Unsealed, previousSeal: Uint8Array): Uint8Array {
   assert(previousSeal.length === ID_BYTES, 'a seal has 32 bytes');
+  const { executionVersion } = transaction;
+  const isMetered = executionVersion > 0;
   const writer = new Writer();
-  writer.u8(SEAL_VERSION);
+  writer.u8(isMetered ? SEAL_VERSION.metered : SEAL_VERSION.unmetered);
   writer.raw(previousSeal);
   writer.raw(decodeId(transaction.contextId));
   writer.u64(transaction.sequence);
@@ -60,6 +62,7 @@ export function sealTransaction(transaction: Unsealed, previousSeal: Uint8Array)
   writer.optional(transaction.rootHash, (bytes) => writer.bytes(bytes));
   writer.optional(transaction.artifact, (bytes) => writer.bytes(bytes));
   writer.u64(transaction.fuelUsed);
+  if (isMetered) writer.u32(executionVersion);
   return sha256(writer.finish());
 }
 

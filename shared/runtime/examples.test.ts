@@ -1,9 +1,9 @@
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
+import type { ContextId } from '#shared/domain/ids.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
-import type { ApplicationId } from '#shared/domain/ids.ts';
-import { compileWasmProgram } from './wasm-program.ts';
+import { wasmProgram } from '../../test/support/program.ts';
 
 const contextId: ContextId = contextIdFromBytes(new Uint8Array(32).fill(7));
 
@@ -55,7 +55,7 @@ test('a query that writes fails and changes nothing', () => {
 
 function open(name: string) {
   const file = new URL(`../../examples/${name}/${name}.wasm`, import.meta.url);
-  const program = compileWasmProgram(ZERO_ID as ApplicationId, readFileSync(file));
+  const program = wasmProgram(readFileSync(file));
   const state = new Map<string, Uint8Array>();
   return {
     call: (method: string, args: unknown, { readOnly = false } = {}) => {
@@ -72,7 +72,8 @@ function open(name: string) {
           requestId: null,
           timeNs: 1n,
           randomSeed: new Uint8Array(32),
-          fuelLimit: 0n,
+          executionVersion: EXECUTION_VERSION,
+          fuelLimit: 1_000_000_000n,
         },
       });
       for (const { key, value } of outcome.changes) {

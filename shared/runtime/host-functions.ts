@@ -1,5 +1,6 @@
 import { assert } from '#shared/util/assert.ts';
-import { type GuestCall, GuestFault, type Range } from './guest-call.ts';
+import { GuestFault } from './effects.ts';
+import type { GuestCall, Range } from './guest-call.ts';
 
 /** Numbers arrive as bigint for i64 and as number for i32. */
 type Arg = bigint | number;

@@ -1,9 +1,9 @@
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { expect, test } from 'vitest';
-import { type ApplicationId, ZERO_ID } from '#shared/domain/ids.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { assemble } from '../../test/support/wat.ts';
 import { parseModule } from './wasm-module.ts';
-import { compileWasmProgram } from './wasm-program.ts';
+import { wasmProgram } from '../../test/support/program.ts';
 
 /** Each method changes something in its instance and returns how often it was changed, as a byte. */
 const guest = (functions: string) =>
@@ -49,7 +49,7 @@ const TABLE = {
 };
 
 function open(wasm: Uint8Array) {
-  const program = compileWasmProgram(ZERO_ID as ApplicationId, wasm);
+  const program = wasmProgram(wasm);
   return (method: string) => {
     const { outcome } = program.execute({
       contextId: contextIdFromBytes(new Uint8Array(32)),
@@ -62,7 +62,8 @@ function open(wasm: Uint8Array) {
         requestId: null,
         timeNs: 0n,
         randomSeed: new Uint8Array(32),
-        fuelLimit: 0n,
+        executionVersion: EXECUTION_VERSION,
+        fuelLimit: 1_000_000_000n,
       },
       state: new Map(),
       readOnly: false,

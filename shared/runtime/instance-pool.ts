@@ -9,6 +9,15 @@ interface Prepared {
   readonly globals: readonly (readonly [global: WebAssembly.Global, value: unknown])[];
 }
 
+export interface InstancePoolOptions {
+  readonly module: WebAssembly.Module;
+  readonly imports: WebAssembly.Imports;
+  /** As `ParsedModule.globals`. */
+  readonly globals: readonly string[] | null;
+  /** Brings a new instance to the state that each call starts from. */
+  readonly prepare?: (exports: WebAssembly.Exports) => void;
+}
+
 const PAGE_BYTES = 4_096;
 /** Above this, clearing the memory costs more than a fresh instance. */
 const REUSED_BYTES_MAX = 4 * 1_048_576;
@@ -19,20 +28,16 @@ const REUSED_BYTES_MAX = 4 * 1_048_576;
  * mutable globals are put back, and `parseModule` has ruled out everything else that could last.
  */
 export class InstancePool {
-  readonly #module: WebAssembly.Module;
-  readonly #imports: WebAssembly.Imports;
-  readonly #globalNames: readonly string[] | null;
+  readonly #options: InstancePoolOptions;
   #kept: Prepared | null = null;
 
-  /** `globalNames` as `ParsedModule.globals`. */
-  constructor(
-    module: WebAssembly.Module,
-    imports: WebAssembly.Imports,
-    globalNames: readonly string[] | null,
-  ) {
-    this.#module = module;
-    this.#imports = imports;
-    this.#globalNames = globalNames;
+  constructor(options: InstancePoolOptions) {
+    this.#options = options;
+  }
+
+  /** Makes the first instance. Throws what `prepare` throws. */
+  warmUp(): void {
+    this.#kept ??= this.#prepare();
   }
 
   /** Calls `use` with an instance's exports; one that throws is not used again. */
@@ -49,11 +54,13 @@ export class InstancePool {
   }
 
   #prepare(): Prepared {
-    const instance = new WebAssembly.Instance(this.#module, this.#imports);
+    const { module, imports, prepare, globals: names } = this.#options;
+    const instance = new WebAssembly.Instance(module, imports);
+    prepare?.(instance.exports);
     const memory = instance.exports['memory'] as WebAssembly.Memory;
     const size = memory.buffer.byteLength;
-    const isKept = this.#globalNames !== null && size <= REUSED_BYTES_MAX;
-    const globals = (this.#globalNames ?? []).map((name) => {
+    const isKept = names !== null && size <= REUSED_BYTES_MAX;
+    const globals = (names ?? []).map((name) => {
       const global = instance.exports[name] as WebAssembly.Global;
       return [global, global.value] as const;
     });
@@ -62,7 +69,7 @@ export class InstancePool {
 
   /** Resets at once, so that nothing of one context waits in memory for the next. */
   #keep({ instance, memory, size, pages, globals }: Prepared): void {
-    if (this.#globalNames === null || size > REUSED_BYTES_MAX) return;
+    if (this.#options.globals === null || size > REUSED_BYTES_MAX) return;
     // A memory cannot shrink, and a NaN loses its payload on the way through JavaScript.
     if (memory.buffer.byteLength !== size) return;
     if (globals.some(([, value]) => Number.isNaN(value))) return;

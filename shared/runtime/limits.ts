@@ -6,6 +6,10 @@ export const limits = {
   registersMax: 100,
   registerBytesMax: 100 * 1_048_576,
   registersBytesMax: 1_073_741_824,
+  /** Calls of the host in one execution. */
+  hostCallsMax: 1_000_000,
+  /** Fuel for loading an application into an engine, once. */
+  prepareFuelMax: 1_000_000_000,
   logsMax: 100,
   logBytesMax: 16_384,
   eventsMax: 100,

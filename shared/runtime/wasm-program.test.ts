@@ -1,10 +1,9 @@
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { describe, expect, test } from 'vitest';
-import type { ApplicationId } from '#shared/domain/ids.ts';
-import { ZERO_ID } from '#shared/domain/ids.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { oddGuest } from '../../test/guests/odd-guest.ts';
 import { assemble } from '../../test/support/wat.ts';
-import { compileWasmProgram } from './wasm-program.ts';
+import { wasmProgram } from '../../test/support/program.ts';
 
 const CONTEXT = new Uint8Array(32).fill(7);
 const EXECUTOR = new Uint8Array(32).fill(9);
@@ -53,7 +52,7 @@ const FAILURES: readonly (readonly [string, string])[] = [
 ];
 
 describe.each([1, 2] as const)('ABI v%i', (abi) => {
-  const program = compileWasmProgram(ZERO_ID as ApplicationId, assemble(oddGuest(abi)));
+  const program = wasmProgram(assemble(oddGuest(abi)));
 
   test.each(FAILURES)('%s fails as "%s" and leaves nothing', (method, error) => {
     const outcome = open().call(method);
@@ -172,7 +171,8 @@ describe.each([1, 2] as const)('ABI v%i', (abi) => {
             requestId: null,
             timeNs: TIME_NS,
             randomSeed: new Uint8Array(32).fill(3),
-            fuelLimit: 0n,
+            executionVersion: EXECUTION_VERSION,
+            fuelLimit: 1_000_000_000n,
           },
         });
         for (const { key, value } of outcome.changes) {
@@ -219,14 +219,12 @@ describe('a module that cannot be installed says why', () => {
     ],
     ['a start function', assemble(`(module ${memory} (func $s) (start $s))`), /start function/],
   ])('%s', (_name, bytes, reason) => {
-    expect(() => compileWasmProgram(ZERO_ID as ApplicationId, bytes)).toThrow(reason);
+    expect(() => wasmProgram(bytes)).toThrow(reason);
   });
 
   test('any cut of a module is refused or still a whole module, never a crash', () => {
     for (let length = 0; length < good.length; length += 7) {
-      expect(() => compileWasmProgram(ZERO_ID as ApplicationId, good.subarray(0, length))).toThrow(
-        /cannot be installed/,
-      );
+      expect(() => wasmProgram(good.subarray(0, length))).toThrow(/cannot be installed/);
     }
   });
 });

@@ -5,6 +5,7 @@ import { decodeId } from '#shared/crypto/base58.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import type { ApplicationId, BlobId } from '#shared/domain/ids.ts';
 import { applicationIdFromBytes, blobIdFromBytes } from '#shared/protocol/ids.ts';
+import type { Engine } from '#shared/domain/engine.ts';
 import type { Database } from './database.ts';
 
 export interface Application {
@@ -14,10 +15,14 @@ export interface Application {
   /** `file://…` for one installed from this machine, else its http(s) URL. */
   readonly source: string;
   readonly metadata: Uint8Array;
+  /** What runs it. */
+  readonly engine: Engine;
 }
 
 /** SHA-256 over borsh of blob id, size (u64 LE), source (string) and metadata (bytes). */
-export function applicationIdOf(application: Omit<Application, 'applicationId'>): ApplicationId {
+export function applicationIdOf(
+  application: Omit<Application, 'applicationId' | 'engine'>,
+): ApplicationId {
   const source = Buffer.from(application.source);
   const numbers = Buffer.alloc(16);
   numbers.writeBigUInt64LE(BigInt(application.size), 0);
@@ -49,6 +54,7 @@ export async function insertApplication(
       size: application.size.toString(),
       source: application.source,
       metadata: Buffer.from(application.metadata),
+      engine: application.engine,
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
@@ -129,6 +135,7 @@ function applicationOf(row: {
   size: string;
   source: string;
   metadata: Buffer;
+  engine: string;
 }): Application {
   return {
     applicationId: applicationIdFromBytes(row.application_id),
@@ -136,5 +143,6 @@ function applicationOf(row: {
     size: Number(row.size),
     source: row.source,
     metadata: row.metadata,
+    engine: row.engine as Engine,
   };
 }

@@ -3,10 +3,12 @@ import { type Migration, Migrator } from 'kysely/migration';
 import pg from 'pg';
 import * as log from './migrations/0001-log.ts';
 import * as identity from './migrations/0002-identity.ts';
+import * as execution from './migrations/0003-execution.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-log': log,
   '0002-identity': identity,
+  '0003-execution': execution,
 };
 
 export interface MigrateOptions {
@@ -61,7 +63,7 @@ async function grant(db: Kysely<unknown>, name: string, password: string): Promi
     `GRANT USAGE ON SCHEMA public TO ${role}`,
     `GRANT SELECT, INSERT ON transactions TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON applications, blobs, blob_chunks, contexts, members,
-       snapshots TO ${role}`,
+       snapshots, instrumented_modules TO ${role}`,
     `GRANT SELECT, UPDATE ON partitions TO ${role}`,
     `GRANT SELECT, INSERT ON identity_events TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON root_keys, client_keys, spent, token_keys, aliases,

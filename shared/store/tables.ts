@@ -25,6 +25,7 @@ export interface Tables {
     artifact: Buffer | null;
     fuel_used: string;
     seal: Buffer;
+    execution_version: number;
   };
   contexts: {
     context: Generated<string>;
@@ -51,7 +52,15 @@ export interface Tables {
     size: string;
     source: string;
     metadata: Buffer;
+    engine: string;
     installed_at: Generated<Date>;
+  };
+  instrumented_modules: {
+    blob_id: Buffer;
+    version: string;
+    code: Buffer;
+    facts: unknown;
+    created_at: Generated<Date>;
   };
   blobs: { blob_id: Buffer; size: string; sha256: Buffer; created_at: Generated<Date> };
   blob_chunks: { blob_id: Buffer; position: number; bytes: Buffer };

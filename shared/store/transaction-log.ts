@@ -175,7 +175,7 @@ async function append(
     ), appended AS (
       INSERT INTO transactions (context, sequence, hash, prior_hash, kind, method, payload,
         executor_public_key, principal, request_id, time_ns, random_seed, fuel_limit, status,
-        output, error, events, changes, root_hash, artifact, fuel_used, seal)
+        output, error, events, changes, root_hash, artifact, fuel_used, seal, execution_version)
       SELECT u.* FROM unnest(${columnsOf(rows)}) AS u, fence
       RETURNING 1
     )
@@ -256,6 +256,7 @@ function columnsOf(rows: readonly AppendRow[]) {
     bytea((t) => t.artifact),
     int8((t) => t.fuelUsed),
     bytea((t) => t.seal),
+    int8((t) => BigInt(t.executionVersion)),
   ]);
 }
 

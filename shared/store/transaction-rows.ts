@@ -23,6 +23,7 @@ export function transactionOf(
     requestId: row.request_id,
     timeNs: BigInt(row.time_ns),
     randomSeed: row.random_seed,
+    executionVersion: row.execution_version,
     fuelLimit: BigInt(row.fuel_limit),
     status: row.status === 'ok' ? 'ok' : 'failed',
     output: row.output,

@@ -5,7 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
-import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
+import { wasmProgram } from '../support/program.ts';
 import { freePort } from '../../services/standalone/processes.ts';
 import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import type { Client } from '../support/client.ts';
@@ -107,7 +107,7 @@ async function readLogs(
   for (const contextId of contextIds) {
     const log = await readLog(ownerUrl, contextId);
     const verified = await verifyLog(database, parseContextId(contextId), (id) =>
-      Promise.resolve(compileWasmProgram(id, guest)),
+      Promise.resolve(wasmProgram(guest, id)),
     );
     expect(verified.head.sequence).toBe(BigInt(log.length));
     expect(verified.head.seal).toEqual(log.at(-1)?.seal);

@@ -1,3 +1,4 @@
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -177,7 +178,13 @@ async function newContext(): Promise<TestContext> {
   const init = transactionAfter(id, null, { kind: 'init', method: 'init' });
   const applicationId = applicationIdFromBytes(new Uint8Array(32).fill(3));
   const blobId = blobIdOf(new Uint8Array());
-  const application = { blobId, size: 0, source: 'file:///x', metadata: new Uint8Array() };
+  const application = {
+    blobId,
+    size: 0,
+    source: 'file:///x',
+    metadata: new Uint8Array(),
+    engine: 'wasm',
+  } as const;
   await insertApplication(database, { applicationId, ...application });
   const created = await createContext(database, {
     partition: PARTITION,
@@ -226,7 +233,8 @@ function transactionAfter(
     requestId: null,
     timeNs: 1_700_000_000_000_000_001n,
     randomSeed: Buffer.alloc(32, 4),
-    fuelLimit: 0n,
+    executionVersion: EXECUTION_VERSION,
+    fuelLimit: 1_000_000_000n,
     status: 'ok' as const,
     output: null,
     error: null,

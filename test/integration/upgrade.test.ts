@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ApplicationId } from '#shared/domain/ids.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
-import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
+import { wasmProgram } from '../support/program.ts';
 import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import type { Client } from '../support/client.ts';
 import { openTestDatabase, readLog } from '../support/log.ts';
@@ -69,7 +69,7 @@ test('a context gets another application, keeps its state, and its log can be ru
   await using database = openTestDatabase(node.database.serviceUrl);
   const first = await readFile(join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm'));
   const programOf = (id: ApplicationId) =>
-    Promise.resolve(compileWasmProgram(id, id === kvStore ? first : second));
+    Promise.resolve(wasmProgram(id === kvStore ? first : second, id));
   const verified = await verifyLog(database, parseContextId(contextId), programOf);
   expect(verified.head.seal).toEqual(log.at(-1)?.seal);
 });

@@ -1,3 +1,4 @@
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -10,7 +11,7 @@ import {
   publicKeyFromBytes,
 } from '#shared/protocol/ids.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
-import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
+import { wasmProgram } from '../support/program.ts';
 import { insertApplication } from '#shared/store/application-store.ts';
 import { blobIdOf } from '#shared/store/blob-store.ts';
 import type { Database } from '#shared/store/database.ts';
@@ -36,7 +37,7 @@ const contextId = contextIdFromBytes(systemRandom(32));
 const applicationId: ApplicationId = applicationIdFromBytes(systemRandom(32));
 const executorPublicKey = publicKeyFromBytes(systemRandom(32));
 const guest = join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm');
-const program = compileWasmProgram(applicationId, await readFile(guest));
+const program = wasmProgram(await readFile(guest), applicationId);
 
 await using stack = new AsyncDisposableStack();
 await startBench(stack);
@@ -125,7 +126,12 @@ async function writeLog(into: Database): Promise<TransactionRequest[]> {
     const { outcome } = state.run(request, false);
     return { ...request, ...outcome, contextId, ...state.append(request, outcome) };
   };
-  const application = { blobId: blobIdOf(new Uint8Array()), size: 0, source: 'file:///x' };
+  const application = {
+    blobId: blobIdOf(new Uint8Array()),
+    size: 0,
+    source: 'file:///x',
+    engine: 'wasm',
+  } as const;
   await insertApplication(into, { applicationId, ...application, metadata: new Uint8Array() });
   const init = requestOf('init', 'init', {});
   const created = await createContext(into, {
@@ -164,6 +170,7 @@ function requestOf(kind: 'init' | 'mutate', method: string, args: object): Trans
     requestId: null,
     timeNs: 1n,
     randomSeed: systemRandom(32),
-    fuelLimit: 0n,
+    executionVersion: EXECUTION_VERSION,
+    fuelLimit: 1_000_000_000n,
   };
 }

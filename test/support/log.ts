@@ -1,3 +1,4 @@
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import type { Transaction } from '#shared/domain/transaction.ts';
@@ -58,7 +59,8 @@ export async function appendBehindTheOwner(
     requestId: null,
     timeNs: 1n,
     randomSeed: randomBytes(32),
-    fuelLimit: 0n,
+    executionVersion: EXECUTION_VERSION,
+    fuelLimit: 1_000_000_000n,
     status: 'ok' as const,
     output: null,
     error: null,

@@ -91,7 +91,8 @@ export function applicationRoutes(
 
   async function installUrl(context: DoorContext): Promise<void> {
     const body = await readJson(context.req, installApplicationSchema, bodyBytesMax);
-    const id = await installFromUrl(database, { ...body, hash: body.hash ?? null }, downloadMs);
+    const { hash = null, engine = null } = body;
+    const id = await installFromUrl(database, { ...body, hash, engine }, downloadMs);
     context.body = { data: applicationIdAnswer(id) };
   }
 
@@ -100,7 +101,11 @@ export function applicationRoutes(
       throw new AppError('forbidden', 'a path can be installed from the node’s own machine only');
     }
     const body = await readJson(context.req, installDevApplicationSchema, bodyBytesMax);
-    context.body = { data: applicationIdAnswer(await installFromFile(database, body)) };
+    context.body = {
+      data: applicationIdAnswer(
+        await installFromFile(database, { ...body, engine: body.engine ?? null }),
+      ),
+    };
   }
 
   async function uninstallByBody(context: DoorContext): Promise<void> {
@@ -153,6 +158,6 @@ function parseId(text: string | undefined) {
 }
 
 function answerOf(application: Application): ApplicationAnswer {
-  const { applicationId, blobId, size, source, metadata } = application;
-  return { id: applicationId, blob: blobId, size, source, metadata: [...metadata] };
+  const { applicationId, blobId, size, source, metadata, engine } = application;
+  return { id: applicationId, blob: blobId, size, source, metadata: [...metadata], engine };
 }

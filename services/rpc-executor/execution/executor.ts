@@ -9,6 +9,7 @@ import {
   type ExecuteRequest,
   partitionOf,
 } from '#shared/protocol/internal-messages.ts';
+import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import type { Database } from '#shared/store/database.ts';
 import { createContext, findContext } from '#shared/store/transaction-log.ts';
 import type { Clock } from '#shared/util/clock.ts';
@@ -38,6 +39,8 @@ export interface ExecutorOptions {
   /** Bytes in memory over all contexts; the idle ones used least recently are dropped above it. */
   readonly stateBytesMax: number;
   readonly laneQueueMax: number;
+  /** Fuel that one call may use. */
+  readonly fuelPerCallMax: number;
   /** How long a context's calls are refused after one that took too long. */
   readonly holdBackMs: number;
   /** Requests waiting over all contexts; more are refused as overloaded. */
@@ -280,7 +283,8 @@ export class Executor {
       executorPublicKey,
       timeNs: this.#options.clock.nowNs(),
       randomSeed: this.#options.random(32),
-      fuelLimit: 0n,
+      executionVersion: EXECUTION_VERSION,
+      fuelLimit: BigInt(this.#options.fuelPerCallMax),
     };
   }
 

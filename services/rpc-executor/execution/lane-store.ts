@@ -1,8 +1,7 @@
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import type { Head } from '#shared/domain/transaction.ts';
-import { findApplication } from '#shared/store/application-store.ts';
-import { readBlob } from '#shared/store/blob-store.ts';
+import { loadProgramCode } from '#shared/service/program-code.ts';
 import { listMembers } from '#shared/store/member-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
@@ -105,14 +104,8 @@ export class LaneStore {
   /** Compiles the application on the worker, once. Throws AppError `application_not_installed`. */
   async sendProgram(applicationId: ApplicationId, slot: WorkerSlot): Promise<void> {
     if (slot.programs.has(applicationId)) return;
-    const application = await findApplication(this.#database, applicationId);
-    const bytes = application === null ? null : await readBlob(this.#database, application.blobId);
-    if (bytes === null) {
-      throw new AppError('application_not_installed', 'Application is not installed on node.', {
-        applicationId,
-      });
-    }
-    slot.send({ kind: 'program', applicationId, bytes });
+    const code = await loadProgramCode(this.#database, applicationId);
+    slot.send({ kind: 'program', code });
     slot.programs.add(applicationId);
   }
 

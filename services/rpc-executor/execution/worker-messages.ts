@@ -1,13 +1,14 @@
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import type { Head, Outcome, StateChange, TransactionRequest } from '#shared/domain/transaction.ts';
 import type { Appended } from '#shared/runtime/context-state.ts';
+import type { ProgramCode } from '#shared/runtime/engines.ts';
 
 /** A key of 32 bytes as latin1 text, and its value. */
 export type StateEntry = readonly [key: string, value: Uint8Array];
 
 /** Main thread to worker. A worker handles its messages strictly in order. */
 export type ToWorker =
-  | { readonly kind: 'program'; readonly applicationId: ApplicationId; readonly bytes: Uint8Array }
+  | { readonly kind: 'program'; readonly code: ProgramCode }
   | {
       readonly kind: 'open';
       readonly contextId: ContextId;

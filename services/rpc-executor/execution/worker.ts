@@ -2,8 +2,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import type { Outcome } from '#shared/domain/transaction.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
+import { compileProgram } from '#shared/runtime/engines.ts';
 import type { Program } from '#shared/runtime/runtime.ts';
-import { compileWasmProgram } from '#shared/runtime/wasm-program.ts';
 import { assert } from '#shared/util/assert.ts';
 import { type FromWorker, type RunMode, type ToWorker, WATCH_RUN_ID } from './worker-messages.ts';
 
@@ -48,7 +48,7 @@ function handleSafely(message: ToWorker): FromWorker | null {
 function handle(message: ToWorker): FromWorker | null {
   switch (message.kind) {
     case 'program':
-      programs.set(message.applicationId, compileWasmProgram(message.applicationId, message.bytes));
+      programs.set(message.code.applicationId, compileProgram(message.code));
       return null;
     case 'open': {
       const program = programOf(message.applicationId);

@@ -1,0 +1,35 @@
+import type { Engine } from '#shared/domain/engine.ts';
+import type { ApplicationId } from '#shared/domain/ids.ts';
+import { UNMETERED } from './execution-version.ts';
+import { type InstrumentedModule, instrument } from './metering/instrument.ts';
+import type { Program } from './runtime.ts';
+import { compileWasmProgram } from './wasm-program.ts';
+
+/** All that a thread needs to run an application; can be posted to a worker. */
+export interface ProgramCode {
+  readonly applicationId: ApplicationId;
+  readonly engine: Engine;
+  /** The application as it was installed. */
+  readonly source: Uint8Array;
+  /** A WebAssembly application with metering, if it is at hand: making it takes a while. */
+  readonly instrumented: InstrumentedModule | null;
+}
+
+/**
+ * Makes a program of an application, able to execute transactions of every version of the rules.
+ * Throws AppError `invalid_request` that says why it cannot be installed.
+ */
+export function compileProgram(code: ProgramCode): Program {
+  const { applicationId, source } = code;
+  const metered = compileWasmProgram(applicationId, code.instrumented ?? instrument(source));
+  let unmetered: Program | null = null;
+  return {
+    applicationId,
+    hasInit: metered.hasInit,
+    execute: (input) => {
+      if (input.request.executionVersion !== UNMETERED) return metered.execute(input);
+      unmetered ??= compileWasmProgram(applicationId, instrument(source, { metered: false }));
+      return unmetered.execute(input);
+    },
+  };
+}
