@@ -65,7 +65,7 @@ async function call(
   parsed: ParsedCall,
   principal: Principal,
 ): Promise<string> {
-  const { contextId, method, argsJson, executorPublicKey, requestId } = parsed.params;
+  const { contextId, method, argsJson, executorPublicKey, requestId, reportFuel } = parsed.params;
   let reply: ExecuteReply;
   try {
     const permission = parsed.method === 'query' ? 'context_query' : 'context_mutate';
@@ -85,11 +85,16 @@ async function call(
     return encodeError(parsed.id, rpcErrorOf(parsed.method, error));
   }
   const { status, output, error } = reply.outcome;
+  const fuelUsed = reportFuel ? reply.outcome.fuelUsed : null;
   if (status === 'failed') {
-    const failure: RpcError = { type: 'FunctionCallError', data: error ?? 'unknown failure' };
+    const failure: RpcError = {
+      type: 'FunctionCallError',
+      data: error ?? 'unknown failure',
+      ...(fuelUsed !== null && { fuelUsed: fuelUsed.toString() }),
+    };
     return encodeError(parsed.id, failure);
   }
-  return encodeResult(parsed.id, output, reply);
+  return encodeResult(parsed.id, output, { ...reply, fuelUsed });
 }
 
 /** Nobody gets a body parsed for nothing; `/jsonrpc/dev` is the node operator's. */

@@ -15,9 +15,16 @@ export function createExecutorMetrics(registry: Registry) {
     buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
     registers,
   });
+  const fuel = new Histogram({
+    name: 'cairn_execution_fuel',
+    help: 'Fuel used by a call: an instruction of a guest costs about 1.',
+    buckets: [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10],
+    registers,
+  });
   return {
     transactions,
     batchRows,
+    fuel,
     /** Registers gauges that are read when they are scraped. */
     observe: (read: { lanes: () => number; partitions: () => number; queued: () => number }) => {
       gauge('cairn_executor_lanes', 'Contexts held in memory.', read.lanes);

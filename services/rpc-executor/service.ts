@@ -17,6 +17,7 @@ import { Announcer } from './commit/announcer.ts';
 import { Committer } from './commit/committer.ts';
 import type { ExecutorConfig } from './config.ts';
 import { Executor } from './execution/executor.ts';
+import { FuelBudgets } from './execution/fuel-budgets.ts';
 import { LaneStore } from './execution/lane-store.ts';
 import { WorkerPool } from './execution/worker-pool.ts';
 import { createJsonRpcHandler } from './http.ts';
@@ -71,6 +72,11 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     stateBytesMax: config.stateBytesMax,
     laneQueueMax: config.laneQueueMax,
     fuelPerCallMax: config.fuelPerCallMax,
+    budgets: new FuelBudgets({
+      perContextMinute: config.fuelPerContextMinute,
+      perPrincipalMinute: config.fuelPerPrincipalMinute,
+    }),
+    onExecuted: (fuelUsed) => metrics.fuel.observe(Number(fuelUsed)),
     holdBackMs: config.wallClockMs,
     queueMax: config.queueMax,
     onCreated: announce,

@@ -41,7 +41,7 @@ export type ExecuteRequest =
   | { readonly kind: 'delete'; readonly contextId: ContextId; readonly principal: string };
 
 export interface ExecuteReply {
-  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error'>;
+  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error' | 'fuelUsed'>;
   /** Position of the transaction in the log, or null when none was left. */
   readonly sequence: bigint | null;
   readonly hash: TransactionHash | null;
@@ -74,9 +74,14 @@ export function decodeExecuteRequest(bytes: Uint8Array): ExecuteRequest {
 }
 
 export function encodeExecuteReply({ outcome, sequence, hash }: ExecuteReply): Uint8Array {
-  const { status, output, error } = outcome;
+  const { status, output, error, fuelUsed } = outcome;
   return encode({
-    outcome: { status, error, output: output === null ? null : toBase64(output) },
+    outcome: {
+      status,
+      error,
+      output: output === null ? null : toBase64(output),
+      fuelUsed: fuelUsed.toString(),
+    },
     sequence: sequence === null ? null : sequence.toString(),
     hash,
   });
@@ -84,10 +89,17 @@ export function encodeExecuteReply({ outcome, sequence, hash }: ExecuteReply): U
 
 export function decodeExecuteReply(bytes: Uint8Array): ExecuteReply {
   const { outcome, sequence, hash } = decode<
-    Omit<ExecuteReply, 'sequence'> & { sequence: string | null }
+    Omit<ExecuteReply, 'sequence' | 'outcome'> & {
+      sequence: string | null;
+      outcome: Omit<ExecuteReply['outcome'], 'fuelUsed'> & { fuelUsed: string };
+    }
   >(bytes);
   return {
-    outcome: { ...outcome, output: outcome.output === null ? null : fromBase64(outcome.output) },
+    outcome: {
+      ...outcome,
+      output: outcome.output === null ? null : fromBase64(outcome.output),
+      fuelUsed: BigInt(outcome.fuelUsed),
+    },
     sequence: sequence === null ? null : BigInt(sequence),
     hash,
   };

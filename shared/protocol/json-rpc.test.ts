@@ -113,13 +113,16 @@ test('each kind of bad request has its own answer', () => {
 });
 
 test('the output of a guest is embedded as it is, or said not to be JSON', () => {
-  const left = { sequence: null, hash: null };
+  const left = { sequence: null, hash: null, fuelUsed: null };
 
   expect(encodeResult('7', Buffer.from('{"v":18446744073709551615}'), left)).toBe(
     '{"jsonrpc":"2.0","id":7,"result":{"output":{"v":18446744073709551615}}}',
   );
   expect(encodeResult('null', null, left)).toBe(
     '{"jsonrpc":"2.0","id":null,"result":{"output":null}}',
+  );
+  expect(encodeResult('7', Buffer.from('1'), { ...left, fuelUsed: 5n })).toBe(
+    '{"jsonrpc":"2.0","id":7,"result":{"output":1,"fuelUsed":"5"}}',
   );
   expect(encodeResult('7', Buffer.from('nope'), left)).toContain('"type":"SerdeError"');
   expect(encodeResult('7', Buffer.from([0xff]), left)).toContain('"type":"SerdeError"');

@@ -9,6 +9,8 @@ type RpcMethod = 'query' | 'mutate' | 'execute';
 export interface RpcError {
   readonly type: string;
   readonly data: unknown;
+  /** Extension, on request: decimal. */
+  readonly fuelUsed?: string;
 }
 
 /** The request id as it stood in the request, as JSON text. */
@@ -27,6 +29,8 @@ export interface ParsedCall {
     readonly executorPublicKey: PublicKey | null;
     /** Extension: idempotency key. */
     readonly requestId: string | null;
+    /** Extension: the answer tells how much fuel the call used. */
+    readonly reportFuel: boolean;
   };
 }
 
@@ -71,7 +75,12 @@ export function parseJsonRpcRequest(body: Uint8Array): ParsedRequest {
 export function encodeResult(
   id: RawId,
   output: Uint8Array | null,
-  left: { readonly sequence: bigint | null; readonly hash: TransactionHash | null },
+  left: {
+    readonly sequence: bigint | null;
+    readonly hash: TransactionHash | null;
+    /** Null when nobody asked. */
+    readonly fuelUsed: bigint | null;
+  },
 ): string {
   let text = 'null';
   if (output !== null) {
@@ -85,7 +94,8 @@ export function encodeResult(
   }
   const position =
     left.sequence === null ? '' : `,"sequence":"${left.sequence}","hash":"${left.hash}"`;
-  return `{"jsonrpc":"2.0","id":${id},"result":{"output":${text}${position}}}`;
+  const fuel = left.fuelUsed === null ? '' : `,"fuelUsed":"${left.fuelUsed}"`;
+  return `{"jsonrpc":"2.0","id":${id},"result":{"output":${text}${position}${fuel}}}`;
 }
 
 export function encodeError(id: RawId, error: RpcError): string {
@@ -113,6 +123,7 @@ function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
       argsJson: encoder.encode(printJson(args)),
       executorPublicKey: executor === null ? null : parsePublicKey(executor),
       requestId: idempotencyKeyOf(params.members),
+      reportFuel: flagOf(params.members, 'reportFuel'),
     },
   };
 }
@@ -129,6 +140,13 @@ function idempotencyKeyOf(members: Members): string | null {
     throw bad(`invalid length: \`requestId\` has 1 to ${REQUEST_ID_CHARS_MAX} characters`);
   }
   return text;
+}
+
+function flagOf(members: Members, field: string): boolean {
+  const node = members.get(field);
+  if (node === undefined || node.kind === 'null') return false;
+  if (node.kind === 'boolean') return node.value;
+  throw bad(`invalid type: ${nameOf(node)}, expected a boolean for \`${field}\``);
 }
 
 function textOf(members: Members, field: string): string {

@@ -8,6 +8,8 @@ const callParamsSchema = z.object({
   argsJson: z.unknown(),
   executorPublicKey: z.string().nullish(),
   requestId: z.string().min(1).nullish(),
+  /** Whether the result, or the error of the application, has `fuelUsed`. */
+  reportFuel: z.boolean().nullish(),
 });
 
 const callResultSchema = z.object({
@@ -15,6 +17,8 @@ const callResultSchema = z.object({
   /** Position and hash of the transaction, when the call left one. */
   sequence: z.string().optional(),
   hash: z.string().optional(),
+  /** Decimal, when `reportFuel` was asked for. */
+  fuelUsed: z.string().optional(),
 });
 
 const METHODS = {

@@ -76,6 +76,7 @@ export interface LoggedRequest {
   readonly status: 'ok' | 'failed';
   readonly output: Uint8Array | null;
   readonly error: string | null;
+  readonly fuelUsed: bigint;
   readonly sequence: bigint;
   readonly hash: TransactionHash;
 }
@@ -98,10 +99,12 @@ export async function readRecentRequests(
     output: Buffer | null;
     output_bytes: number;
     error: string | null;
+    fuel_used: string;
     sequence: string;
     hash: Buffer;
   }>`
-    SELECT request_id, kind, method, sha256(payload) AS payload_hash, status, error, sequence, hash,
+    SELECT request_id, kind, method, sha256(payload) AS payload_hash, status, error, fuel_used,
+      sequence, hash,
       COALESCE(octet_length(output), 0) AS output_bytes,
       CASE WHEN octet_length(output) <= ${outputBytesMax} THEN output END AS output
     FROM transactions WHERE context = ${contextKey.toString()}
@@ -117,6 +120,7 @@ export async function readRecentRequests(
           status: row.status === 'ok' ? ('ok' as const) : ('failed' as const),
           output: row.output,
           error: row.error,
+          fuelUsed: BigInt(row.fuel_used),
           sequence: BigInt(row.sequence),
           hash: transactionHashFromBytes(row.hash),
         },

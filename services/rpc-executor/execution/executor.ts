@@ -16,6 +16,7 @@ import type { Clock } from '#shared/util/clock.ts';
 import type { Random } from '#shared/util/random.ts';
 import type { Committer } from '../commit/committer.ts';
 import type { PartitionOwner } from '../partitions/partition-owner.ts';
+import type { FuelBudgets } from './fuel-budgets.ts';
 import { Lane } from './lane.ts';
 import { replyOf } from './lane-reply.ts';
 import type { LaneStore } from './lane-store.ts';
@@ -41,6 +42,8 @@ export interface ExecutorOptions {
   readonly laneQueueMax: number;
   /** Fuel that one call may use. */
   readonly fuelPerCallMax: number;
+  readonly budgets: FuelBudgets;
+  readonly onExecuted: (fuelUsed: bigint) => void;
   /** How long a context's calls are refused after one that took too long. */
   readonly holdBackMs: number;
   /** Requests waiting over all contexts; more are refused as overloaded. */
@@ -84,12 +87,18 @@ export class Executor {
         return await lane.submit(this.#deleteRequest(lane, request.principal), 'append');
       }
       if (request.kind === 'upgrade') return await this.#upgrade(lane, request);
-      const { kind, method, payload, principal, requestId } = request;
+      const { kind, contextId, method, payload, principal, requestId } = request;
+      const { budgets } = this.#options;
+      if (!budgets.isEmpty) await budgets.demand(contextId, principal);
       const executorPublicKey = await executorOf(lane, request.executorPublicKey);
       const drawn = this.#draw(payload, executorPublicKey);
       const run = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
       const call = { ...run, principal, requestId: kind === 'query' ? null : requestId };
-      return await lane.submit(call, MODES[kind]);
+      const reply = await lane.submit(call, MODES[kind]);
+      const { fuelUsed } = reply.outcome;
+      this.#options.onExecuted(fuelUsed);
+      if (!budgets.isEmpty) await budgets.spend(contextId, principal, fuelUsed);
+      return reply;
     } finally {
       this.#waiting -= 1;
     }

@@ -3,7 +3,7 @@ import type { Outcome, Transaction } from '#shared/domain/transaction.ts';
 
 /** What a caller gets once it is durable. */
 export interface LaneReply {
-  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error'>;
+  readonly outcome: Pick<Outcome, 'status' | 'output' | 'error' | 'fuelUsed'>;
   /** Position of the transaction, or null when none was left. */
   readonly sequence: bigint | null;
   readonly hash: TransactionHash | null;
@@ -11,8 +11,8 @@ export interface LaneReply {
 
 /** The answer that a logged transaction gave its caller. */
 export function replyOf(transaction: Transaction): LaneReply {
-  const { status, output, error, sequence, hash } = transaction;
-  return { outcome: { status, output, error }, sequence, hash };
+  const { status, output, error, fuelUsed, sequence, hash } = transaction;
+  return { outcome: { status, output, error, fuelUsed }, sequence, hash };
 }
 
 /** Bytes of an answer, about. */

@@ -138,10 +138,10 @@ export class LaneStore {
 }
 
 function knownRequestOf(
-  logged: Pick<LoggedRequest, 'status' | 'output' | 'error' | 'sequence' | 'hash'>,
+  logged: Pick<LoggedRequest, 'status' | 'output' | 'error' | 'fuelUsed' | 'sequence' | 'hash'>,
   fingerprint: string,
 ): KnownRequest {
-  const { status, output, error, sequence, hash } = logged;
-  const reply = { outcome: { status, output, error }, sequence, hash };
+  const { status, output, error, fuelUsed, sequence, hash } = logged;
+  const reply = { outcome: { status, output, error, fuelUsed }, sequence, hash };
   return { fingerprint, reply, bytes: bytesOf({ output, error }) };
 }
