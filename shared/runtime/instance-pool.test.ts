@@ -2,7 +2,7 @@ import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { expect, test } from 'vitest';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { assemble } from '../../test/support/wat.ts';
-import { parseModule } from './wasm-module.ts';
+import { instrument } from './metering/instrument.ts';
 import { wasmProgram } from '../../test/support/program.ts';
 
 /** Each method changes something in its instance and returns how often it was changed, as a byte. */
@@ -14,12 +14,7 @@ const guest = (functions: string) =>
     (data (i32.const 70000) "\\07")
     (global $calls (mut i32) (i32.const 1))
     (global $wide (mut i64) (i64.const 1))
-    (table $table 2 funcref)
-    (elem (i32.const 0) $one $one)
-    (elem $passive func $two)
-    (type $count (func (result i32)))
-    (func $one (result i32) (i32.const 1))
-    (func $two (result i32) (i32.const 2))
+    (data $passive "\\06")
     (func $give (param $value i32)
       (i32.store8 (i32.const 200) (local.get $value))
       (call $value_return (i64.const 0) (i64.const 200) (i64.const 1)))
@@ -41,12 +36,10 @@ const METHODS = {
   grow: `(func (export "grow") (call $give (memory.grow (i32.const 1))))`,
   trap: `(func (export "trap") (global.set $calls (i32.const 9)) (unreachable))`,
 };
-const TABLE = {
-  table: `(func (export "table")
-    (call $give (call_indirect $table (type $count) (i32.const 1)))
-    (table.init $table $passive (i32.const 1) (i32.const 0) (i32.const 1)))`,
-  drop: `(func (export "drop") (elem.drop $passive) (call $give (i32.const 0)))`,
-};
+const DROP = `(func (export "drop")
+    (memory.init $passive (i32.const 300) (i32.const 0) (i32.const 1))
+    (data.drop $passive)
+    (call $give (i32.load8_u (i32.const 300))))`;
 
 function open(wasm: Uint8Array) {
   const program = wasmProgram(wasm);
@@ -98,18 +91,17 @@ test('an execution sees nothing of those before it: globals, memory, its size, a
       }
     }
   }
-  expect(parseModule(wasm).globals).toEqual(['global 0', 'global 1']);
+  expect(instrument(wasm).globals).toEqual(['global 0', 'global 1']);
 });
 
-test('an instance whose tables or segments may have changed is never used again', () => {
-  const wasm = guest(`${TABLE.table} ${TABLE.drop}`);
+test('an instance whose segments may have been dropped is never used again', () => {
+  const wasm = guest(DROP);
   const call = open(wasm);
 
   for (let round = 0; round < 3; round += 1) {
-    expect(call('table')).toBe(1);
-    expect(call('drop')).toBe(0);
+    expect(call('drop')).toBe(6);
   }
-  expect(parseModule(wasm).globals).toBeNull();
+  expect(instrument(wasm).globals).toBeNull();
 });
 
 test('the exports added for resetting cannot be called, and clash with no other', () => {
