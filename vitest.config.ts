@@ -11,6 +11,13 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'determinism',
+          include: ['test/determinism/*.test.ts'],
+          testTimeout: 120_000,
+        },
+      },
+      {
+        test: {
           name: 'infra',
           include: ['test/{component,integration,e2e}/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
