@@ -5,7 +5,7 @@ export const executorConfigSchema = z.strictObject({
   /** Name under which leases are held; a restarted executor of the same name takes them at once. */
   owner: z.string().min(1),
   workers: z.int().min(1).default(1),
-  wallClockMs: z.int().min(10).default(5_000),
+  wallClockMs: z.int().min(10).default(15_000),
   leaseValidMs: z.int().min(100).default(3_000),
   leaseRenewMs: z.int().min(10).default(1_000),
   requestTimeoutMs: z.int().min(1).default(30_000),

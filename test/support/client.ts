@@ -8,13 +8,19 @@ export interface RpcAnswer {
     readonly output: unknown;
     readonly sequence?: string;
     readonly hash?: string;
+    readonly fuelUsed?: string;
   };
-  readonly error?: { readonly type: string; readonly data: unknown };
+  readonly error?: {
+    readonly type: string;
+    readonly data: unknown;
+    readonly fuelUsed?: string;
+  };
 }
 
 export interface CallOptions {
   readonly requestId?: string;
   readonly executorPublicKey?: string;
+  readonly reportFuel?: boolean;
 }
 
 /** The doors of a node as a client uses them. */
