@@ -6,6 +6,7 @@ import { ENGINES } from '#shared/domain/engine.ts';
 const id = z.string();
 const data = <T extends z.ZodType>(schema: T) => z.object({ data: schema });
 const nothing = data(z.null());
+const sequence = z.string();
 const bytes = z.array(z.int().min(0).max(255));
 
 const application = z.object({
@@ -16,11 +17,13 @@ const application = z.object({
   metadata: bytes,
   engine: z.enum(ENGINES),
 });
+const forkedFrom = z.object({ contextId: id, sequence });
 const context = z.object({
   id,
   applicationId: id,
   lastTransactionHash: id,
   rootHash: id,
+  forkedFrom: forkedFrom.optional(),
 });
 const applicationId = data(z.object({ applicationId: id, application_id: id }));
 const membership = z.object({
@@ -50,6 +53,7 @@ export const answers = {
   joined: data(membership.nullable()),
   context: data(context.extend({ context })),
   contexts: data(z.object({ contexts: z.array(context) })),
+  fork: data(membership.extend({ forkedFrom })),
   deleted: data(z.object({ isDeleted: z.boolean() })),
   storage: data(z.object({ sizeInBytes: z.int() })),
   users: data(

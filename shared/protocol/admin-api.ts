@@ -36,6 +36,16 @@ export const createContextSchema = z.object({
   initializationParams: bytes.default(new Uint8Array()),
 });
 
+export const forkContextSchema = z.object({
+  /** The last one that the fork shares, as a decimal string; the head when it is left out. */
+  sequence: z
+    .string()
+    .regex(/^[1-9]\d{0,18}$/)
+    .nullish(),
+  /** 32 bytes in base58 that the new context's key, and so its id, is made of. */
+  contextSeed: z.string().nullish(),
+});
+
 export const upgradeContextSchema = z.object({
   applicationId: z.string(),
   executorPublicKey: z.string().nullish(),
@@ -71,4 +81,6 @@ export interface ContextAnswer {
   readonly lastTransactionHash: string;
   /** The root that the guest committed last; the last transaction's hash where it never did. */
   readonly rootHash: string;
+  /** Of a fork: the last place of its log that it shares, and who with. */
+  readonly forkedFrom?: { readonly contextId: string; readonly sequence: string };
 }

@@ -30,6 +30,17 @@ export type ExecuteRequest =
       readonly principal: string;
     }
   | {
+      readonly kind: 'fork';
+      /** Of the new context. */
+      readonly contextId: ContextId;
+      readonly parentId: ContextId;
+      /** The last one that both have; null is the parent's head. */
+      readonly sequence: bigint | null;
+      readonly memberPublicKey: PublicKey;
+      readonly sealedPrivateKey: Uint8Array;
+      readonly principal: string;
+    }
+  | {
       readonly kind: 'upgrade';
       readonly contextId: ContextId;
       readonly applicationId: ApplicationId;
@@ -59,6 +70,10 @@ export function partitionOf(contextId: ContextId): number {
 
 export function encodeExecuteRequest(request: ExecuteRequest): Uint8Array {
   if (request.kind === 'delete' || request.kind === 'upgrade') return encode(request);
+  if (request.kind === 'fork') {
+    const sequence = request.sequence?.toString() ?? null;
+    return encode({ ...request, sequence, sealedPrivateKey: toBase64(request.sealedPrivateKey) });
+  }
   const payload = toBase64(request.payload);
   if (request.kind !== 'create') return encode({ ...request, payload });
   return encode({ ...request, payload, sealedPrivateKey: toBase64(request.sealedPrivateKey) });
@@ -68,6 +83,11 @@ export function encodeExecuteRequest(request: ExecuteRequest): Uint8Array {
 export function decodeExecuteRequest(bytes: Uint8Array): ExecuteRequest {
   const wire = decode<ExecuteRequest>(bytes);
   if (wire.kind === 'delete' || wire.kind === 'upgrade') return wire;
+  if (wire.kind === 'fork') {
+    // The wire carries decimal text where the type says a number.
+    const sequence = wire.sequence === null ? null : BigInt(String(wire.sequence));
+    return { ...wire, sequence, sealedPrivateKey: fromBase64(wire.sealedPrivateKey) };
+  }
   const payload = fromBase64(wire.payload);
   if (wire.kind !== 'create') return { ...wire, payload };
   return { ...wire, payload, sealedPrivateKey: fromBase64(wire.sealedPrivateKey) };

@@ -37,7 +37,7 @@ const NO_OUTCOME: Outcome = {
  * through it, so that a replay cannot differ from what was run.
  */
 export class ContextState {
-  readonly contextId: ContextId;
+  #contextId: ContextId;
   readonly #programOf: (applicationId: ApplicationId) => Program;
   #program: Program;
   /** Keys are 32 bytes as latin1 text. */
@@ -47,11 +47,15 @@ export class ContextState {
   #rootHash: Uint8Array | null;
 
   constructor({ contextId, program, programOf, head, rootHash }: ContextStateOptions) {
-    this.contextId = contextId;
+    this.#contextId = contextId;
     this.#program = program;
     this.#programOf = programOf;
     this.#head = head;
     this.#rootHash = rootHash;
+  }
+
+  get contextId(): ContextId {
+    return this.#contextId;
   }
 
   get head(): Head {
@@ -70,7 +74,9 @@ export class ContextState {
   /** Runs the guest on this state, and changes nothing. */
   run(request: TransactionRequest, readOnly: boolean): ExecutionResult {
     if (request.kind === 'upgrade') return this.#runUpgrade(request);
-    const isNoop = request.kind === 'delete' || (request.kind === 'init' && !this.#program.hasInit);
+    const { kind } = request;
+    const isNoop =
+      kind === 'delete' || kind === 'fork' || (kind === 'init' && !this.#program.hasInit);
     if (isNoop) return { outcome: NO_OUTCOME, logs: [], hasRun: true };
     const { contextId } = this;
     return this.#program.execute({ contextId, request, state: this.#entries, readOnly });
@@ -117,6 +123,11 @@ export class ContextState {
     this.#rootHash = outcome.rootHash ?? this.#rootHash;
     if (request.kind === 'upgrade') this.#program = this.#programOf(decodeUpgrade(payload).to);
     return { ...this.#head, priorHash };
+  }
+
+  /** What follows is of another context, which shares the log up to here. */
+  forkTo(contextId: ContextId): void {
+    this.#contextId = contextId;
   }
 
   /** Applies a state diff that is in the log already. */

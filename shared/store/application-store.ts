@@ -82,7 +82,10 @@ export async function listApplications(database: Database): Promise<Application[
   return rows.map(applicationOf);
 }
 
-/** Uninstalls an application unless a context that is not deleted is of it, or was before an upgrade. */
+/**
+ * Uninstalls an application unless a context that is not deleted is of it, or was before an
+ * upgrade; a fork was of all that its log came by, also above itself.
+ */
 export async function deleteApplication(
   database: Database,
   applicationId: ApplicationId,
@@ -94,11 +97,17 @@ export async function deleteApplication(
       SELECT 1 FROM applications WHERE application_id = ${id} FOR UPDATE`.execute(work);
     if (known.length === 0) return 'unknown';
     const { rows } = await sql<{ application_id: Buffer }>`
+    WITH RECURSIVE part(context, last) AS (
+      SELECT context, head_sequence FROM contexts WHERE deleted_at IS NULL
+      UNION
+      SELECT c.parent_context, c.fork_sequence FROM part p JOIN contexts c ON c.context = p.context
+      WHERE c.parent_context IS NOT NULL
+    )
     DELETE FROM applications WHERE application_id = ${id} AND NOT EXISTS (
       SELECT FROM contexts WHERE application_id = ${id} AND deleted_at IS NULL)
     AND NOT EXISTS (
-      SELECT FROM transactions t JOIN contexts c ON c.context = t.context
-      WHERE t.kind = 'upgrade' AND c.deleted_at IS NULL
+      SELECT FROM transactions t JOIN part p ON p.context = t.context AND t.sequence <= p.last
+      WHERE t.kind = 'upgrade'
         AND ${id} IN (substring(t.payload FROM 1 FOR 32), substring(t.payload FROM 33)))
     RETURNING application_id`.execute(work);
     return rows.length > 0 ? 'deleted' : 'in-use';

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { encodeId } from '#shared/crypto/base58.ts';
-import type { ContextId, TransactionHash } from '#shared/domain/ids.ts';
+import type { ApplicationId, ContextId, TransactionHash } from '#shared/domain/ids.ts';
 import type { StateChange, Transaction, TransactionKind } from '#shared/domain/transaction.ts';
 import { transactionHashFromBytes } from '#shared/protocol/ids.ts';
 import type { LogNotice } from '#shared/protocol/log-notice.ts';
@@ -8,6 +8,8 @@ import { decodeUpgrade, type Upgrade } from '#shared/protocol/upgrade.ts';
 import { decodeChanges, decodeEvents } from '#shared/protocol/seal.ts';
 import { assert } from '#shared/util/assert.ts';
 import type { Database } from './database.ts';
+import { type Lineage, type LogPart, ownPart, partsWithin } from './lineage.ts';
+import type { ContextRow } from './transaction-log.ts';
 import { transactionOf } from './transaction-rows.ts';
 
 /** A page has at most so many rows, and about so many bytes. */
@@ -20,22 +22,27 @@ const NO_CHANGES_BYTES = 4;
 /** Transactions `from`, `from + 1`, … up to `to`, at most `limit`, ordered by sequence. */
 export async function readTransactions(
   database: Database,
-  contextKey: bigint,
-  contextId: ContextId,
+  lineage: Lineage,
   range: { readonly from: bigint; readonly limit: number; readonly to?: bigint },
 ): Promise<Transaction[]> {
-  let query = database.kysely
-    .selectFrom('transactions')
-    .selectAll()
-    .where('context', '=', contextKey.toString())
-    .where('sequence', '>=', range.from.toString())
-    .orderBy('sequence')
-    .limit(range.limit);
-  if (range.to !== undefined) query = query.where('sequence', '<=', range.to.toString());
-  return (await query.execute()).map((row) => transactionOf(row, contextId));
+  const found: Transaction[] = [];
+  for (const { contextKey, contextId, first, last } of partsWithin(lineage, range)) {
+    if (found.length === range.limit) break;
+    const rows = await database.kysely
+      .selectFrom('transactions')
+      .selectAll()
+      .where('context', '=', contextKey.toString())
+      .where('sequence', '>=', first.toString())
+      .where('sequence', '<=', last.toString())
+      .orderBy('sequence')
+      .limit(range.limit - found.length)
+      .execute();
+    found.push(...rows.map((row) => transactionOf(row, contextId)));
+  }
+  return found;
 }
 
-/** The transaction that a request id left, or null. */
+/** The transaction that a request id left in the context's own log, or null. */
 export async function readRequest(
   database: Database,
   contextKey: bigint,
@@ -51,19 +58,29 @@ export async function readRequest(
   return row === undefined ? null : transactionOf(row, contextId);
 }
 
-/** The first `upgrade` of a log, or null: it tells which application the context began with. */
-export async function readFirstUpgrade(
+/** The applications that run a log up to and with `sequence`, in order; the last one is current. */
+export async function readApplications(
   database: Database,
-  contextKey: bigint,
-): Promise<Upgrade | null> {
-  const row = await database.kysely
-    .selectFrom('transactions')
-    .select('payload')
-    .where('context', '=', contextKey.toString())
-    .where('kind', '=', 'upgrade')
-    .orderBy('sequence')
-    .executeTakeFirst();
-  return row === undefined ? null : decodeUpgrade(row.payload);
+  { lineage, applicationId }: Pick<ContextRow, 'lineage' | 'applicationId'>,
+  sequence: bigint,
+): Promise<readonly [ApplicationId, ...ApplicationId[]]> {
+  const upgrades: (Upgrade & { readonly sequence: bigint })[] = [];
+  for (const { contextKey, first, last } of lineage) {
+    const rows = await database.kysely
+      .selectFrom('transactions')
+      .select(['sequence', 'payload'])
+      .where('context', '=', contextKey.toString())
+      .where('sequence', '>=', first.toString())
+      .where('sequence', '<=', last.toString())
+      .where('kind', '=', 'upgrade')
+      .orderBy('sequence')
+      .execute();
+    for (const { sequence, payload } of rows) {
+      upgrades.push({ sequence: BigInt(sequence), ...decodeUpgrade(payload) });
+    }
+  }
+  const first = upgrades[0]?.from ?? applicationId;
+  return [first, ...upgrades.filter((each) => each.sequence <= sequence).map(({ to }) => to)];
 }
 
 /** What a request id was used for, and the answer that it got. */
@@ -82,14 +99,15 @@ export interface LoggedRequest {
 }
 
 /**
- * Those of the last `limit` transactions that carry a request id and a small answer. `isWholeLog`
- * when there is no other request id in the log.
+ * Those of a context's own last `limit` transactions that carry a request id and a small answer: a
+ * fork knows none of its parents'. `isWholeLog` when there is no other request id.
  */
 export async function readRecentRequests(
   database: Database,
-  contextKey: bigint,
+  lineage: Lineage,
   { limit, outputBytesMax }: { readonly limit: number; readonly outputBytesMax: number },
 ): Promise<{ readonly requests: LoggedRequest[]; readonly isWholeLog: boolean }> {
+  const own = ownPart(lineage);
   const { rows } = await sql<{
     request_id: string | null;
     kind: string;
@@ -107,7 +125,7 @@ export async function readRecentRequests(
       sequence, hash,
       COALESCE(octet_length(output), 0) AS output_bytes,
       CASE WHEN octet_length(output) <= ${outputBytesMax} THEN output END AS output
-    FROM transactions WHERE context = ${contextKey.toString()}
+    FROM transactions WHERE context = ${own.contextKey.toString()}
     ORDER BY sequence DESC LIMIT ${limit}`.execute(database.kysely);
   const requests = rows.flatMap((row) =>
     row.request_id === null || row.output_bytes > outputBytesMax
@@ -125,7 +143,7 @@ export async function readRecentRequests(
           hash: transactionHashFromBytes(row.hash),
         },
   );
-  const isToTheStart = rows.length === 0 || rows.at(-1)?.sequence === '1';
+  const isToTheStart = rows.length === 0 || rows.at(-1)?.sequence === own.first.toString();
   const isComplete = rows.every(({ output_bytes: bytes }) => bytes <= outputBytesMax);
   return { requests: requests.toReversed(), isWholeLog: isToTheStart && isComplete };
 }
@@ -133,9 +151,24 @@ export async function readRecentRequests(
 /** What subscribers are told of `limit` transactions from `from` on, ordered by sequence. */
 export async function readNotices(
   database: Database,
-  contextKey: bigint,
-  contextId: ContextId,
+  lineage: Lineage,
   { from, limit }: { readonly from: bigint; readonly limit: number },
+): Promise<LogNotice[]> {
+  const notices: LogNotice[] = [];
+  for (const part of partsWithin(lineage, { from })) {
+    if (notices.length === limit) break;
+    const read = await readPartNotices(database, part, limit - notices.length);
+    // Subscribers of a fork know it by its own id only.
+    const { contextId } = ownPart(lineage);
+    notices.push(...read.map((notice) => ({ ...notice, contextId })));
+  }
+  return notices;
+}
+
+async function readPartNotices(
+  database: Database,
+  { contextKey, contextId, first, last }: LogPart,
+  limit: number,
 ): Promise<LogNotice[]> {
   const { rows } = await sql<{
     sequence: string;
@@ -148,7 +181,8 @@ export async function readNotices(
   }>`
     SELECT sequence, hash, kind, status, events, root_hash,
       octet_length(changes) > ${NO_CHANGES_BYTES} AS changed
-    FROM transactions WHERE context = ${contextKey.toString()} AND sequence >= ${from.toString()}
+    FROM transactions WHERE context = ${contextKey.toString()}
+      AND sequence >= ${first.toString()} AND sequence <= ${last.toString()}
     ORDER BY sequence LIMIT ${limit}`.execute(database.kysely);
   return rows.map((row) => ({
     contextId,
@@ -162,74 +196,85 @@ export async function readNotices(
   }));
 }
 
-/** The log after `from` up to and with `to`, in pages, in order; the next is read ahead. */
+/** A stretch of a log: after `from` up to and with `to`. */
+export interface LogRange {
+  readonly from: bigint;
+  readonly to: bigint;
+  readonly newestFirst?: boolean;
+}
+
+/** The transactions of a range in pages, in order; the next is read ahead. */
 export function streamTransactions(
   database: Database,
-  contextKey: bigint,
-  contextId: ContextId,
-  { from, to }: { readonly from: bigint; readonly to: bigint },
+  lineage: Lineage,
+  range: LogRange,
 ): AsyncGenerator<readonly Transaction[]> {
-  return readAhead(from, to, async (range) => {
-    const limit = Number(range.to - range.from) + 1;
-    const page = await readTransactions(database, contextKey, contextId, { ...range, limit });
+  return readAhead(range, async ({ from, to }) => {
+    const limit = Number(to - from) + 1;
+    const page = await readTransactions(database, lineage, { from, to, limit });
     let bytes = 0;
     for (const { payload, output, changes } of page) {
       bytes += payload.length + (output?.length ?? 0);
       for (const { value } of changes) bytes += value?.length ?? 0;
     }
-    return { page, bytes };
+    return { page: range.newestFirst === true ? page.toReversed() : page, bytes };
   });
 }
 
-/** State diffs after `from` up to and with `to`, in pages, in order; the next is read ahead. */
+/** The state diffs of a range in pages, in order; the next is read ahead. */
 export function streamChanges(
   database: Database,
-  contextKey: bigint,
-  { from, to }: { readonly from: bigint; readonly to: bigint },
+  lineage: Lineage,
+  range: LogRange,
 ): AsyncGenerator<readonly StateChange[]> {
-  return readAhead(from, to, async (range) => {
-    const rows = await database.kysely
-      .selectFrom('transactions')
-      .select('changes')
-      .where('context', '=', contextKey.toString())
-      .where('sequence', '>=', range.from.toString())
-      .where('sequence', '<=', range.to.toString())
-      .orderBy('sequence')
-      .execute();
-    assert(rows.length === Number(range.to - range.from) + 1, 'the log has no gap below its head');
+  return readAhead(range, async ({ from, to }) => {
+    const encoded: Buffer[] = [];
+    for (const part of partsWithin(lineage, { from, to })) {
+      const rows = await database.kysely
+        .selectFrom('transactions')
+        .select('changes')
+        .where('context', '=', part.contextKey.toString())
+        .where('sequence', '>=', part.first.toString())
+        .where('sequence', '<=', part.last.toString())
+        .orderBy('sequence')
+        .execute();
+      encoded.push(...rows.map(({ changes }) => changes));
+    }
+    assert(encoded.length === Number(to - from) + 1, 'the log has no gap below its head');
     let bytes = 0;
-    for (const { changes } of rows) bytes += changes.length;
-    return { page: rows.flatMap((row) => decodeChanges(row.changes)), bytes };
+    for (const changes of encoded) bytes += changes.length;
+    return { page: encoded.flatMap(decodeChanges), bytes };
   });
 }
 
-interface Range {
+/** Sequences of one page, both included. */
+interface PageRange {
   readonly from: bigint;
   readonly to: bigint;
 }
 
 /**
- * Ranges of sequences after `from` up to and with `to`: one is yielded while the next is read. How
- * many rows a page has follows from the bytes of the one before.
+ * A range in pages, one yielded while the next is read. How many rows a page has follows from the
+ * bytes of the one before.
  */
 async function* readAhead<T>(
-  from: bigint,
-  to: bigint,
-  read: (range: Range) => Promise<{ readonly page: readonly T[]; readonly bytes: number }>,
+  { from, to, newestFirst = false }: LogRange,
+  read: (page: PageRange) => Promise<{ readonly page: readonly T[]; readonly bytes: number }>,
 ): AsyncGenerator<readonly T[]> {
-  const readAfter = (after: bigint, rows: number) => {
-    if (after >= to) return null;
-    const wanted = after + BigInt(rows);
-    const end = wanted < to ? wanted : to;
-    const reading = read({ from: after + 1n, to: end });
+  const readAfter = (done: bigint, rows: number) => {
+    const left = to - from - done;
+    if (left <= 0n) return null;
+    const count = BigInt(rows) < left ? BigInt(rows) : left;
+    const first = newestFirst ? to - done - count + 1n : from + done + 1n;
+    const reading = read({ from: first, to: first + count - 1n });
     // It is awaited later, or never when the consumer stops.
     reading.catch(() => undefined);
-    return { reading, end, rows };
+    return { reading, done: done + count, rows };
   };
-  for (let next = readAfter(from, FIRST_PAGE_ROWS); next !== null; ) {
+  for (let next = readAfter(0n, FIRST_PAGE_ROWS); next !== null; ) {
     const { page, bytes } = await next.reading;
     const fitting = Math.floor((PAGE_BYTES * next.rows) / Math.max(1, bytes));
-    next = readAfter(next.end, Math.max(1, Math.min(PAGE_ROWS, fitting)));
+    next = readAfter(next.done, Math.max(1, Math.min(PAGE_ROWS, fitting)));
     yield page;
   }
 }

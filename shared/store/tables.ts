@@ -39,6 +39,8 @@ export interface Tables {
     state_bytes: string;
     created_at: Generated<Date>;
     deleted_at: Date | null;
+    parent_context: string | null;
+    fork_sequence: string | null;
   };
   members: {
     context_id: Buffer;

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import { decodeId } from '#shared/crypto/base58.ts';
 import type { ApplicationId, ContextId, PublicKey } from '#shared/domain/ids.ts';
-import type { Head, Transaction } from '#shared/domain/transaction.ts';
+import { GENESIS, type Head, type Transaction } from '#shared/domain/transaction.ts';
 import {
   applicationIdFromBytes,
   contextIdFromBytes,
@@ -10,7 +10,10 @@ import {
 import { assert } from '#shared/util/assert.ts';
 import { holdApplication } from './application-store.ts';
 import type { Database } from './database.ts';
+import type { ForkPoint } from './fork-point.ts';
+import { type Lineage, loadLineage, ownLog } from './lineage.ts';
 import { byteaArray, int8Array, textArray } from './pg-array.ts';
+import type { Fork } from '#shared/protocol/fork.ts';
 import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import { encodeChanges, encodeEvents } from '#shared/protocol/seal.ts';
 import type { Tables } from './tables.ts';
@@ -29,7 +32,8 @@ export interface AppendRow {
   readonly stateBytes: number;
 }
 
-export interface ContextRow {
+/** The head of a context. */
+export interface ContextHead {
   readonly contextKey: bigint;
   readonly contextId: ContextId;
   readonly applicationId: ApplicationId;
@@ -39,6 +43,13 @@ export interface ContextRow {
   readonly rootHash: Uint8Array | null;
   readonly stateBytes: number;
   readonly deletedAt: Date | null;
+  /** The last place of its log that it shares, and who with; null when it is no fork. */
+  readonly forkedFrom: Fork | null;
+}
+
+export interface ContextRow extends ContextHead {
+  /** Where its log is read. */
+  readonly lineage: Lineage;
 }
 
 /** The log already holds the sequence, or the request id, of a row. */
@@ -74,7 +85,10 @@ export async function appendBatch(
   }
 }
 
-/** Creates a context together with its first transaction and its first member. */
+/**
+ * Creates a context together with its first transaction and its first member. A fork goes on from
+ * a point of another log, whose applications stay installed from here on.
+ */
 export async function createContext(
   database: Database,
   created: Fence & {
@@ -82,26 +96,33 @@ export async function createContext(
     readonly applicationId: ApplicationId;
     readonly transaction: Transaction;
     readonly stateBytes: number;
+    readonly forkOf?: ForkPoint;
     readonly member: {
       readonly publicKey: PublicKey;
       readonly sealedPrivateKey: Uint8Array | null;
     };
   },
 ): Promise<{ kind: 'created'; contextKey: bigint } | { kind: 'fenced' } | { kind: 'exists' }> {
-  const { contextId, transaction, stateBytes, member } = created;
+  const { contextId, transaction, stateBytes, member, forkOf } = created;
+  const { sequence, hash, seal } = forkOf?.head ?? GENESIS;
   const contextBytes = bytesOf(contextId);
   return await database.kysely.transaction().execute(async (work) => {
-    await holdApplication(work, created.applicationId);
+    for (const id of new Set([created.applicationId, ...(forkOf?.applications ?? [])])) {
+      await holdApplication(work, id);
+    }
     const row = await work
       .insertInto('contexts')
       .values({
         context_id: contextBytes,
         application_id: bytesOf(created.applicationId),
         partition: created.partition,
-        head_sequence: '0',
-        head_hash: Buffer.alloc(32),
-        head_seal: Buffer.alloc(32),
+        head_sequence: sequence.toString(),
+        head_hash: bytesOf(hash),
+        head_seal: Buffer.from(seal),
+        root_hash: forkOf?.rootHash == null ? null : Buffer.from(forkOf.rootHash),
         state_bytes: '0',
+        parent_context: forkOf?.contextKey.toString() ?? null,
+        fork_sequence: forkOf === undefined ? null : sequence.toString(),
       })
       .onConflict((conflict) => conflict.column('context_id').doNothing())
       .returning('context')
@@ -264,23 +285,32 @@ export async function findContext(
   database: Database,
   contextId: ContextId,
 ): Promise<ContextRow | null> {
-  const row = await database.kysely
-    .selectFrom('contexts')
-    .selectAll()
-    .where('context_id', '=', bytesOf(contextId))
+  const row = await selectContexts(database)
+    .where('c.context_id', '=', bytesOf(contextId))
     .executeTakeFirst();
-  return row === undefined ? null : contextOf(row);
+  if (row === undefined) return null;
+  const head = contextOf(row);
+  const { contextKey, forkedFrom } = head;
+  const lineage =
+    forkedFrom === null ? ownLog(contextKey, contextId) : await loadLineage(database, contextKey);
+  return { ...head, lineage };
 }
 
 /** All contexts that are not deleted, oldest first. */
-export async function listContexts(database: Database): Promise<ContextRow[]> {
-  const rows = await database.kysely
-    .selectFrom('contexts')
-    .selectAll()
-    .where('deleted_at', 'is', null)
-    .orderBy('context')
+export async function listContexts(database: Database): Promise<ContextHead[]> {
+  const rows = await selectContexts(database)
+    .where('c.deleted_at', 'is', null)
+    .orderBy('c.context')
     .execute();
   return rows.map(contextOf);
+}
+
+function selectContexts({ kysely }: Database) {
+  return kysely
+    .selectFrom('contexts as c')
+    .leftJoin('contexts as p', 'p.context', 'c.parent_context')
+    .selectAll('c')
+    .select('p.context_id as parent_id');
 }
 
 function contextOf(row: {
@@ -294,7 +324,10 @@ function contextOf(row: {
   root_hash: Buffer | null;
   state_bytes: string;
   deleted_at: Date | null;
-}): ContextRow {
+  parent_id: Buffer | null;
+  fork_sequence: string | null;
+}): ContextHead {
+  const { parent_id: parentId, fork_sequence: forkSequence } = row;
   return {
     contextKey: BigInt(row.context),
     contextId: contextIdFromBytes(row.context_id),
@@ -308,6 +341,10 @@ function contextOf(row: {
     rootHash: row.root_hash,
     stateBytes: Number(row.state_bytes),
     deletedAt: row.deleted_at,
+    forkedFrom:
+      parentId === null || forkSequence === null
+        ? null
+        : { contextId: contextIdFromBytes(parentId), sequence: BigInt(forkSequence) },
   };
 }
 

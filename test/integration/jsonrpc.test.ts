@@ -330,7 +330,7 @@ test('many contexts and callers at once leave logs without gaps', async () => {
   for (const contextId of contexts) {
     const id = parseContextId(contextId);
     const context = await findContext(database, id);
-    const log = await readTransactions(database, context?.contextKey ?? 0n, id, {
+    const log = await readTransactions(database, context?.lineage ?? [], {
       from: 1n,
       limit: 100,
     });

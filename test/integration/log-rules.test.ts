@@ -15,7 +15,8 @@ import { blobIdOf } from '#shared/store/blob-store.ts';
 import { type Database, openDatabase } from '#shared/store/database.ts';
 import { acquireLeases, releaseLeases, renewLeases } from '#shared/store/leases.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
-import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
+import { findSnapshot, readSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
+import { ownLog } from '#shared/store/lineage.ts';
 import { readRequest, readTransactions } from '#shared/store/log-reader.ts';
 import {
   type AppendRow,
@@ -25,6 +26,7 @@ import {
   LogConflictError,
 } from '#shared/store/transaction-log.ts';
 import { createTestDatabase } from '../support/infra.ts';
+import { collect } from '../support/log.ts';
 
 const PARTITION = 5;
 const executorPublicKey = publicKeyFromBytes(new Uint8Array(32).fill(2));
@@ -50,7 +52,7 @@ test('a transaction comes back as it was appended, seal and all', async () => {
 
   expect(await append([row])).toBe('committed');
 
-  const [, read] = await readTransactions(database, context.key, context.id, {
+  const [, read] = await readTransactions(database, ownLog(context.key, context.id), {
     from: 1n,
     limit: 9,
   });
@@ -73,7 +75,10 @@ test('of two writers at once exactly one appends', async () => {
   const results = await Promise.allSettled(rows.map((row) => append([row])));
 
   expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-  const log = await readTransactions(database, context.key, context.id, { from: 1n, limit: 99 });
+  const log = await readTransactions(database, ownLog(context.key, context.id), {
+    from: 1n,
+    limit: 99,
+  });
   expect(log.map(({ sequence }) => sequence)).toEqual([1n, 2n]);
 });
 
@@ -150,21 +155,51 @@ test('a tombstone ends a context', async () => {
   expect((await findContext(database, context.id))?.deletedAt).toBeInstanceOf(Date);
 });
 
-test('a snapshot survives, and one that was tampered with is passed over', async () => {
+test('a snapshot survives; one that was tampered with, or of another history, is passed over', async () => {
   const context = await newContext();
-  const state = new Map([['k'.padEnd(32, '\0'), new Uint8Array([1, 2, 3])]]);
-  const base = { contextKey: context.key, seal: randomBytes(32), state };
-  await writeSnapshot(database, { ...base, sequence: 1n });
-  await writeSnapshot(database, { ...base, sequence: 2n });
-  await sql`UPDATE snapshots SET state = '\\x00' WHERE context = ${context.key.toString()}
+  const second = next(context);
+  const third = next(context, {}, second.transaction);
+  await append([second, third]);
+  const key = 'k'.padEnd(32, '\0');
+  const snapshotOf = (sequence: bigint, seal: Uint8Array, value: number) => ({
+    contextKey: context.key,
+    sequence,
+    seal,
+    state: new Map([[key, new Uint8Array([value])]]),
+  });
+  await writeSnapshot(database, snapshotOf(1n, randomBytes(32), 9));
+  await writeSnapshot(database, snapshotOf(1n, context.init.seal, 1));
+  await writeSnapshot(database, snapshotOf(2n, second.transaction.seal, 2));
+  await writeSnapshot(database, snapshotOf(3n, randomBytes(32), 3));
+  await sql`UPDATE snapshots SET state = state || '\\x00' WHERE context = ${context.key.toString()}
     AND sequence = 2`.execute(database.kysely);
 
-  const loaded = await loadSnapshot(database, context.key);
+  const found = await findSnapshot(database, ownLog(context.key, context.id), 3n);
 
-  expect(loaded?.sequence).toBe(1n);
-  expect(Buffer.from(loaded?.state.get('k'.padEnd(32, '\0')) ?? [])).toEqual(
-    Buffer.from([1, 2, 3]),
+  expect(found?.sequence).toBe(1n);
+  const entries = found === null ? [] : await collect(readSnapshot(database, found));
+  expect(entries.map(([k, value]) => [k, [...value]])).toEqual([[key, [1]]]);
+});
+
+test('a snapshot of many slices comes back whole, in order of key', async () => {
+  const context = await newContext();
+  const state = new Map(
+    Array.from({ length: 300 }, (_, i) => [
+      `${i % 7} ${i}`.padEnd(32, '.'),
+      randomBytes(i === 100 ? 20_000_000 : 1_000),
+    ]),
   );
+  const { seal } = context.init;
+  await writeSnapshot(database, { contextKey: context.key, sequence: 1n, seal, state });
+
+  const found = await findSnapshot(database, ownLog(context.key, context.id), 9n);
+  if (found === null) throw new Error('it was just written');
+  const entries = await collect(readSnapshot(database, found));
+
+  expect(entries.map(([key]) => key)).toEqual([...state.keys()].toSorted());
+  for (const [key, value] of entries) {
+    expect(Buffer.compare(value, state.get(key) ?? Buffer.alloc(0))).toBe(0);
+  }
 });
 
 interface TestContext {

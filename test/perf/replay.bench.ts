@@ -50,7 +50,7 @@ stack.defer(() => owner.end());
 const requests = await writeLog(database);
 const context = await findContext(database, contextId);
 if (context === null) throw new Error('the context was created');
-const { contextKey, head } = context;
+const { contextKey, head, lineage } = context;
 
 const measures: Readonly<Record<string, () => Promise<void> | void>> = {
   copyOut: async () => {
@@ -63,7 +63,7 @@ const measures: Readonly<Record<string, () => Promise<void> | void>> = {
   diffs: async () => {
     const state = emptyState();
     const range = { from: 0n, to: head.sequence };
-    for await (const changes of streamChanges(database, contextKey, range)) {
+    for await (const changes of streamChanges(database, lineage, range)) {
       state.apply(changes);
     }
     if (state.entries.size < KEYS) throw new Error('not every key was loaded');

@@ -15,6 +15,13 @@ export function openTestDatabase(url: string): Database {
   return openDatabase({ url, poolMax: 2, onError: () => undefined });
 }
 
+/** Everything that a reader gives in pages. */
+export async function collect<T>(pages: AsyncIterable<readonly T[]>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const page of pages) all.push(...page);
+  return all;
+}
+
 /** The whole log of a context in the database at `url`. */
 export async function readLog(url: string, contextId: string): Promise<Transaction[]> {
   await using opened = openTestDatabase(url);
@@ -23,7 +30,7 @@ export async function readLog(url: string, contextId: string): Promise<Transacti
   if (context === null) return [];
   const log: Transaction[] = [];
   for (;;) {
-    const page = await readTransactions(opened, context.contextKey, id, {
+    const page = await readTransactions(opened, context.lineage, {
       from: BigInt(log.length + 1),
       limit: 1_000,
     });

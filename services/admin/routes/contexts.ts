@@ -4,11 +4,12 @@ import { generateKeyPair, keyPairOf } from '#shared/crypto/ed25519.ts';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { sealBox } from '#shared/crypto/sealed-box.ts';
 import { AppError } from '#shared/domain/app-error.ts';
-import { can } from '#shared/domain/permissions.ts';
+import { can, type Principal } from '#shared/domain/permissions.ts';
 import {
   type ContextAnswer,
   createContextAnswer,
   createContextSchema,
+  forkContextSchema,
   upgradeContextSchema,
 } from '#shared/protocol/admin-api.ts';
 import {
@@ -19,7 +20,12 @@ import {
 import { requestExecution } from '#shared/service/request-execution.ts';
 import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
-import { type ContextRow, findContext, listContexts } from '#shared/store/transaction-log.ts';
+import {
+  type ContextHead,
+  type ContextRow,
+  findContext,
+  listContexts,
+} from '#shared/store/transaction-log.ts';
 import type { AdminConfig } from '../config.ts';
 import { demandCapability, demandIdentity, parseKey } from './members.ts';
 import { memberPurpose } from '#shared/store/secret-store.ts';
@@ -37,6 +43,15 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
       answer: answers.membership,
       rule: { permission: 'context_create' },
       handle: create,
+    },
+    {
+      method: 'post',
+      path: '/contexts/:id/fork',
+      summary: 'Makes a context that goes on from the log of this one.',
+      body: forkContextSchema,
+      answer: answers.fork,
+      rule: { permission: 'context_fork', on: 'path' },
+      handle: fork,
     },
     {
       method: 'get',
@@ -84,26 +99,42 @@ export function contextRoutes(deps: ServiceDeps, config: AdminConfig): readonly 
   async function create(context: DoorContext): Promise<void> {
     const body = await readJson(context.req, createContextSchema, config.bodyBytesMax);
     const applicationId = parseApplicationId(body.applicationId);
-    const seed = body.contextSeed == null ? random(32) : parseSeed(body.contextSeed);
+    const begun = beginContext(body.contextSeed, context.state.principal);
+    await requestExecution(
+      bus,
+      clock,
+      { kind: 'create', ...begun, applicationId, payload: body.initializationParams },
+      clock.nowMs() + config.requestMs,
+    );
+    context.body = { data: createContextAnswer(begun.contextId, begun.memberPublicKey) };
+  }
+
+  /** The caller gets an identity of its own in the fork; the members of the parent are not in it. */
+  async function fork(context: DoorContext): Promise<void> {
+    const { contextId: parentId } = await loadContext(context.params['id']);
+    const body = await readJson(context.req, forkContextSchema, config.bodyBytesMax);
+    const sequence = body.sequence == null ? null : BigInt(body.sequence);
+    const begun = beginContext(body.contextSeed, context.state.principal);
+    await requestExecution(
+      bus,
+      clock,
+      { kind: 'fork', ...begun, parentId, sequence },
+      clock.nowMs() + config.requestMs,
+    );
+    const { contextId, memberPublicKey } = begun;
+    const { forkedFrom } = answerOf(await loadContext(contextId));
+    context.body = { data: { ...createContextAnswer(contextId, memberPublicKey), forkedFrom } };
+  }
+
+  /** The id of a context to be, and its first member, whose key the node keeps. */
+  function beginContext(seedText: string | null | undefined, { id: principal }: Principal) {
+    const seed = seedText == null ? random(32) : parseSeed(seedText);
     const contextId = contextIdFromBytes(keyPairOf(seed).publicKey);
     const member = generateKeyPair(random);
     const memberPublicKey = publicKeyFromBytes(member.publicKey);
     const purpose = memberPurpose(contextId, memberPublicKey);
-    await requestExecution(
-      bus,
-      clock,
-      {
-        kind: 'create',
-        contextId,
-        applicationId,
-        payload: body.initializationParams,
-        memberPublicKey,
-        sealedPrivateKey: sealBox(config.secretKey, member.privateKey, purpose, random),
-        principal: context.state.principal.id,
-      },
-      clock.nowMs() + config.requestMs,
-    );
-    context.body = { data: createContextAnswer(contextId, memberPublicKey) };
+    const sealedPrivateKey = sealBox(config.secretKey, member.privateKey, purpose, random);
+    return { contextId, memberPublicKey, sealedPrivateKey, principal };
   }
 
   /** Those that the caller may see. */
@@ -194,11 +225,20 @@ function parseSeed(text: string): Uint8Array {
   }
 }
 
-function answerOf({ contextId, applicationId, head, rootHash }: ContextRow): ContextAnswer {
+function answerOf({
+  contextId,
+  applicationId,
+  head,
+  rootHash,
+  forkedFrom,
+}: ContextHead): ContextAnswer {
   return {
     id: contextId,
     applicationId,
     lastTransactionHash: head.hash,
     rootHash: rootHash === null ? head.hash : encodeId(rootHash),
+    ...(forkedFrom && {
+      forkedFrom: { ...forkedFrom, sequence: forkedFrom.sequence.toString() },
+    }),
   };
 }

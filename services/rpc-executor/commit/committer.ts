@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import type { Database } from '#shared/store/database.ts';
+import { ownLog } from '#shared/store/lineage.ts';
 import { readTransactions } from '#shared/store/log-reader.ts';
 import { appendBatch, LogConflictError } from '#shared/store/transaction-log.ts';
 import { isTransient } from '#shared/store/transient.ts';
@@ -224,7 +225,8 @@ export class Committer {
         const { sequence } = transaction;
         const range = { from: sequence, to: sequence, limit: 1 };
         const { database } = this.#options;
-        const [logged] = await readTransactions(database, contextKey, contextId, range);
+        const log = ownLog(contextKey, contextId);
+        const [logged] = await readTransactions(database, log, range);
         return logged !== undefined && Buffer.compare(logged.seal, transaction.seal) === 0;
       } catch (error) {
         if (!isTransient(error)) throw error;

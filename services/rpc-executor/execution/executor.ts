@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { AppError } from '#shared/domain/app-error.ts';
 import { ZERO_ID } from '#shared/domain/ids.ts';
+import { encodeFork } from '#shared/protocol/fork.ts';
 import { encodeUpgrade } from '#shared/protocol/upgrade.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
 import { GENESIS, type Transaction, type TransactionRequest } from '#shared/domain/transaction.ts';
@@ -11,7 +12,8 @@ import {
 } from '#shared/protocol/internal-messages.ts';
 import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import type { Database } from '#shared/store/database.ts';
-import { createContext, findContext } from '#shared/store/transaction-log.ts';
+import type { ForkPoint } from '#shared/store/fork-point.ts';
+import { createContext, type Fence, findContext } from '#shared/store/transaction-log.ts';
 import type { Clock } from '#shared/util/clock.ts';
 import type { Random } from '#shared/util/random.ts';
 import type { Committer } from '../commit/committer.ts';
@@ -24,6 +26,7 @@ import type { RunMode } from './worker-messages.ts';
 import { WorkerLostError, type WorkerPool } from './worker-pool.ts';
 
 type Create = Extract<ExecuteRequest, { kind: 'create' }>;
+type Fork = Extract<ExecuteRequest, { kind: 'fork' }>;
 type Upgrade = Extract<ExecuteRequest, { kind: 'upgrade' }>;
 /** Signs for nobody: a tombstone needs no member. */
 const NOBODY = ZERO_ID as PublicKey;
@@ -81,7 +84,7 @@ export class Executor {
     }
     this.#waiting += 1;
     try {
-      if (request.kind === 'create') return await this.#create(request);
+      if (request.kind === 'create' || request.kind === 'fork') return await this.#create(request);
       const lane = await this.#laneOf(request.contextId);
       if (request.kind === 'delete') {
         return await lane.submit(this.#deleteRequest(lane, request.principal), 'append');
@@ -195,8 +198,8 @@ export class Executor {
     }
   }
 
-  /** Runs `init` on empty state; only a success makes the context, together with its log. */
-  async #create(request: Create): Promise<ExecuteReply> {
+  /** Only when its first transaction succeeds is there a context, together with its log. */
+  async #create(request: Create | Fork): Promise<ExecuteReply> {
     const { database } = this.#options;
     const { contextId } = request;
     if (this.#lanes.has(contextId) || this.#creating.has(contextId)) throw alreadyExists();
@@ -209,13 +212,15 @@ export class Executor {
     }
   }
 
-  async #createNew(request: Create): Promise<ExecuteReply> {
+  async #createNew(request: Create | Fork): Promise<ExecuteReply> {
     const { owner, pool } = this.#options;
     const { contextId } = request;
     const partition = partitionOf(contextId);
     const epoch = owner.epochOf(partition);
     if (epoch === null) throw new AppError('stale_epoch', 'this executor does not own the context');
-    const creating = this.#runInit(request, { partition, epoch });
+    const fence = { partition, epoch };
+    const creating =
+      request.kind === 'fork' ? this.#runFork(request, fence) : this.#runInit(request, fence);
     const opening = creating.then(() => this.#load(contextId));
     opening.catch(() => {
       if (this.#lanes.get(contextId) === opening) this.#lanes.delete(contextId);
@@ -233,24 +238,41 @@ export class Executor {
     }
   }
 
-  async #runInit(
-    request: Create,
-    fence: { readonly partition: number; readonly epoch: bigint },
-  ): Promise<Transaction> {
-    const { database, pool, store } = this.#options;
+  /** Runs `init` on empty state. */
+  async #runInit(request: Create, fence: Fence): Promise<Transaction> {
+    const { pool, store } = this.#options;
     const { contextId, applicationId } = request;
     const slot = pool.slotOf(contextId);
     await store.sendProgram(applicationId, slot);
     slot.send({ kind: 'open', contextId, applicationId, head: GENESIS, rootHash: null });
     const drawn = this.#draw(request.payload, request.memberPublicKey);
     const { principal } = request;
-    const asked: TransactionRequest = {
-      ...drawn,
-      kind: 'init',
-      method: 'init',
-      principal,
-      requestId: null,
-    };
+    const asked = { ...drawn, kind: 'init', method: 'init', principal, requestId: null } as const;
+    return await this.#runFirst(asked, { ...request, ...fence, applicationId });
+  }
+
+  /** Goes on from the state that another context had. */
+  async #runFork(request: Fork, fence: Fence): Promise<Transaction> {
+    const { pool, store } = this.#options;
+    const { contextId, principal } = request;
+    const forkOf = await store.openFork(request, pool.slotOf(contextId));
+    const { applicationId, head } = forkOf;
+    const payload = encodeFork({ contextId: forkOf.contextId, sequence: head.sequence });
+    const drawn = this.#draw(payload, request.memberPublicKey);
+    const asked = { ...drawn, kind: 'fork', method: '', principal, requestId: null } as const;
+    return await this.#runFirst(asked, { ...request, ...fence, applicationId, forkOf });
+  }
+
+  async #runFirst(
+    asked: TransactionRequest,
+    created: Fence &
+      Pick<Create, 'contextId' | 'applicationId' | 'memberPublicKey' | 'sealedPrivateKey'> & {
+        readonly forkOf?: ForkPoint;
+      },
+  ): Promise<Transaction> {
+    const { database, pool } = this.#options;
+    const { contextId, memberPublicKey, sealedPrivateKey } = created;
+    const slot = pool.slotOf(contextId);
     const ran = await slot
       .call((runId) => ({
         kind: 'run',
@@ -269,15 +291,10 @@ export class Executor {
     }
     const transaction: Transaction = { ...asked, ...ran.outcome, contextId, ...ran.appended };
     const result = await createContext(database, {
-      ...fence,
-      contextId,
-      applicationId,
+      ...created,
       transaction,
       stateBytes: ran.stateBytes,
-      member: {
-        publicKey: request.memberPublicKey,
-        sealedPrivateKey: request.sealedPrivateKey,
-      },
+      member: { publicKey: memberPublicKey, sealedPrivateKey },
     });
     if (result.kind === 'exists') throw alreadyExists();
     if (result.kind === 'fenced') {

@@ -4,12 +4,13 @@ import type { Head } from '#shared/domain/transaction.ts';
 import { loadProgramCode } from '#shared/service/program-code.ts';
 import { listMembers } from '#shared/store/member-store.ts';
 import type { Database } from '#shared/store/database.ts';
-import { loadSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
+import { findForkPoint, type ForkPoint } from '#shared/store/fork-point.ts';
+import type { Lineage } from '#shared/store/lineage.ts';
+import { findSnapshot, readSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
 import {
   type LoggedRequest,
   readRecentRequests,
   readRequest,
-  readTransactions,
   streamChanges,
 } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
@@ -19,7 +20,6 @@ import { fingerprintOf, fingerprintOfCall } from './request-index.ts';
 import type { StateEntry } from './worker-messages.ts';
 import type { WorkerSlot } from './worker-pool.ts';
 
-const ENTRIES_PER_MESSAGE = 5_000;
 const RECENT = { limit: 1_000, outputBytesMax: 65_536 };
 
 export interface LoadedContext {
@@ -63,10 +63,10 @@ export class LaneStore {
       head: context.head,
       rootHash: context.rootHash,
     });
-    await this.#sendState(lane, slot, context.head.sequence);
+    await this.#sendState(lane.contextId, context.lineage, context.head.sequence, slot);
     const [members, recent] = await Promise.all([
       listMembers(this.#database, lane.contextId),
-      readRecentRequests(this.#database, lane.contextKey, RECENT),
+      readRecentRequests(this.#database, context.lineage, RECENT),
     ]);
     lane.defaultExecutor = members.find(({ isOwned }) => isOwned)?.publicKey ?? null;
     return {
@@ -79,6 +79,34 @@ export class LaneStore {
       ),
       knowsAllRequests: recent.isWholeLog,
     };
+  }
+
+  /**
+   * Brings the state of another context at a sequence, its head when null, onto the worker as that
+   * of a context to be. Throws AppError `context_not_found`, and `invalid_request` for a sequence
+   * that the context does not have.
+   */
+  async openFork(
+    fork: {
+      readonly contextId: ContextId;
+      readonly parentId: ContextId;
+      readonly sequence: bigint | null;
+    },
+    slot: WorkerSlot,
+  ): Promise<ForkPoint> {
+    const { contextId, parentId, sequence } = fork;
+    const parent = await findContext(this.#database, parentId);
+    if (parent === null || parent.deletedAt !== null) {
+      throw new AppError('context_not_found', 'no such context', { contextId: parentId });
+    }
+    const point = await findForkPoint(this.#database, parent, sequence ?? parent.head.sequence);
+    const { generation } = slot;
+    const { applicationId, head, lineage, rootHash } = point;
+    await this.sendProgram(applicationId, slot);
+    slot.send({ kind: 'open', contextId, applicationId, head, rootHash });
+    await this.#sendState(contextId, lineage, head.sequence, slot);
+    if (slot.generation === generation) return point;
+    throw new AppError('unavailable', 'the worker was replaced, try again');
   }
 
   async loadMembers(contextId: ContextId): Promise<ReadonlySet<string>> {
@@ -109,31 +137,22 @@ export class LaneStore {
     slot.programs.add(applicationId);
   }
 
-  async #sendState(lane: Lane, slot: WorkerSlot, upTo: bigint): Promise<void> {
-    const { contextId, contextKey } = lane;
-    const from = await this.#sendSnapshot(contextId, contextKey, slot);
-    const range = { from, to: upTo };
-    for await (const changes of streamChanges(this.#database, contextKey, range)) {
+  async #sendState(
+    contextId: ContextId,
+    lineage: Lineage,
+    to: bigint,
+    slot: WorkerSlot,
+  ): Promise<void> {
+    const snapshot = await findSnapshot(this.#database, lineage, to);
+    if (snapshot !== null) {
+      for await (const entries of readSnapshot(this.#database, snapshot)) {
+        slot.send({ kind: 'load', contextId, entries });
+      }
+    }
+    const range = { from: snapshot?.sequence ?? 0n, to };
+    for await (const changes of streamChanges(this.#database, lineage, range)) {
       if (changes.length > 0) slot.send({ kind: 'apply', contextId, changes });
     }
-  }
-
-  /** Sends the newest snapshot that the log confirms; returns its sequence, or 0. */
-  async #sendSnapshot(contextId: ContextId, contextKey: bigint, slot: WorkerSlot): Promise<bigint> {
-    const snapshot = await loadSnapshot(this.#database, contextKey);
-    if (snapshot === null) return 0n;
-    const [at] = await readTransactions(this.#database, contextKey, contextId, {
-      from: snapshot.sequence,
-      limit: 1,
-      to: snapshot.sequence,
-    });
-    // A snapshot is taken ahead of the commit, so it may show a transaction that was rolled back.
-    if (at === undefined || Buffer.compare(at.seal, snapshot.seal) !== 0) return 0n;
-    const entries = [...snapshot.state];
-    for (let i = 0; i < entries.length; i += ENTRIES_PER_MESSAGE) {
-      slot.send({ kind: 'load', contextId, entries: entries.slice(i, i + ENTRIES_PER_MESSAGE) });
-    }
-    return snapshot.sequence;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { LogNotice } from '#shared/protocol/log-notice.ts';
 import type { Database } from '#shared/store/database.ts';
+import type { Lineage } from '#shared/store/lineage.ts';
 import { readNotices } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import type { Gate } from '#shared/util/gate.ts';
@@ -18,19 +19,19 @@ export type OpenContextLog = (contextId: ContextId) => ContextLog;
 /** Reads logs from the store, no more than the gate lets through at once. */
 export function createLogReader(database: Database, gate: Gate): OpenContextLog {
   return (contextId) => {
-    let contextKey: bigint | null = null;
+    let lineage: Lineage | null = null;
     return {
       head: async () =>
         await gate.run(async () => {
           const context = await findContext(database, contextId);
-          contextKey = context?.contextKey ?? null;
+          lineage = context?.lineage ?? null;
           return context?.head.sequence ?? 0n;
         }),
       read: async (from, limit) =>
         await gate.run(async () => {
-          contextKey ??= (await findContext(database, contextId))?.contextKey ?? null;
-          if (contextKey === null) return [];
-          return await readNotices(database, contextKey, contextId, { from, limit });
+          lineage ??= (await findContext(database, contextId))?.lineage ?? null;
+          if (lineage === null) return [];
+          return await readNotices(database, lineage, { from, limit });
         }),
     };
   };

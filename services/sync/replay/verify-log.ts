@@ -1,10 +1,11 @@
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import { GENESIS, type Transaction } from '#shared/domain/transaction.ts';
+import { decodeFork } from '#shared/protocol/fork.ts';
 import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import { assert } from '#shared/util/assert.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
 import type { Program } from '#shared/runtime/runtime.ts';
-import { readFirstUpgrade, streamTransactions } from '#shared/store/log-reader.ts';
+import { readApplications, streamTransactions } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import type { Database } from '#shared/store/database.ts';
 
@@ -38,10 +39,11 @@ export async function verifyLog(
     programs.set(id, program);
     return program;
   };
-  const upgrade = await readFirstUpgrade(database, context.contextKey);
+  const [application] = await readApplications(database, context, 0n);
   const state = new ContextState({
-    contextId,
-    program: await load(upgrade?.from ?? context.applicationId),
+    // A fork's log begins as that of the oldest of its parents.
+    contextId: context.lineage[0]?.contextId ?? contextId,
+    program: await load(application),
     programOf: (id) => {
       const program = programs.get(id);
       assert(program !== undefined, 'a program is loaded before its upgrade is replayed');
@@ -51,9 +53,10 @@ export async function verifyLog(
     rootHash: null,
   });
   const range = { from: 0n, to: context.head.sequence };
-  for await (const page of streamTransactions(database, context.contextKey, contextId, range)) {
+  for await (const page of streamTransactions(database, context.lineage, range)) {
     for (const transaction of page) {
       if (transaction.kind === 'upgrade') await load(decodeUpgrade(transaction.payload).to);
+      if (transaction.kind === 'fork') fork(state, transaction);
       replay(state, transaction);
     }
   }
@@ -61,6 +64,15 @@ export async function verifyLog(
     throw new DivergenceError(contextId, context.head.sequence, 'the head is not the last seal');
   }
   return state;
+}
+
+/** What follows was run as the fork, on the log of the context that its first transaction names. */
+function fork(state: ContextState, { contextId, sequence, payload }: Transaction): void {
+  const from = decodeFork(payload);
+  if (from.contextId !== state.contextId || from.sequence !== state.head.sequence) {
+    throw new DivergenceError(contextId, sequence, 'a fork of something else');
+  }
+  state.forkTo(contextId);
 }
 
 function replay(state: ContextState, logged: Transaction): void {
