@@ -11,6 +11,8 @@ export const adminConfigSchema = z.strictObject({
   downloadMs: z.int().min(1).default(30_000),
   /** How long an invitation to a context can be used. */
   invitationMs: z.int().min(1).default(604_800_000),
+  /** Callers at once that logs and states of the past are read for. */
+  historyReadsMax: z.int().min(1).default(8),
   /** How long creating or deleting a context may take. */
   requestMs: z.int().min(1).default(30_000),
 });

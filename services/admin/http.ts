@@ -12,6 +12,7 @@ import { aliasRoutes } from './routes/aliases.ts';
 import { applicationRoutes } from './routes/applications.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { contextRoutes } from './routes/contexts.ts';
+import { historyRoutes } from './routes/history.ts';
 import { memberRoutes } from './routes/members.ts';
 
 const PREFIX = '/admin-api';
@@ -39,6 +40,7 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
     ...applicationRoutes(deps, config),
     ...memberRoutes(deps, config),
     ...contextRoutes(deps, config),
+    ...historyRoutes(deps, config),
     ...blobRoutes(deps, config),
     ...aliasRoutes(deps, config),
     ...CHAIN_ONLY.map(([method, path]): Route => {

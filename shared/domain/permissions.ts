@@ -11,6 +11,7 @@ import type { ContextId } from './ids.ts';
  * | `blob_write`           | store and delete blobs                                 | PUT, DELETE `/admin-api/blobs` |
  * | `context_create`       | create a context, join one, make an identity for it    | POST `/admin-api/contexts`, `…/join`, `/admin-api/identity/context` |
  * | `context_read`         | see a context, its members, its size, its aliases      | GET `/admin-api/contexts…`, `/admin-api/alias/…` |
+ * | `context_history`      | see the raw log and state, also of the past and of others | GET `/admin-api/contexts/:id/log`, `…/state`, `…/diff`, `…/history` |
  * | `context_fork`         | make a context that goes on from the log of this one   | POST `/admin-api/contexts/:id/fork` |
  * | `context_query`        | query                                                  | `/jsonrpc` |
  * | `context_mutate`       | mutate and execute                                     | `/jsonrpc` |
@@ -31,6 +32,7 @@ export const PERMISSIONS = [
   'blob_write',
   'context_create',
   'context_read',
+  'context_history',
   'context_fork',
   'context_query',
   'context_mutate',

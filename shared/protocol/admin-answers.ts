@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ENGINES } from '#shared/domain/engine.ts';
+import { differenceSchema, entrySchema, keyChangeSchema, loggedSchema } from './history-api.ts';
 
 /** What the routes of the Admin API answer with: tests hold real answers against these. */
 
@@ -7,6 +8,8 @@ const id = z.string();
 const data = <T extends z.ZodType>(schema: T) => z.object({ data: schema });
 const nothing = data(z.null());
 const sequence = z.string();
+/** What to ask next with; null at the end. */
+const cursor = z.string().nullable();
 const bytes = z.array(z.int().min(0).max(255));
 
 const application = z.object({
@@ -54,6 +57,28 @@ export const answers = {
   context: data(context.extend({ context })),
   contexts: data(z.object({ contexts: z.array(context) })),
   fork: data(membership.extend({ forkedFrom })),
+  log: data(
+    z.object({ contextId: id, head: sequence, transactions: z.array(loggedSchema), next: cursor }),
+  ),
+  state: data(z.object({ contextId: id, sequence, entries: z.array(entrySchema), next: cursor })),
+  difference: data(
+    z.object({
+      contextId: id,
+      from: sequence,
+      to: sequence,
+      differences: z.array(differenceSchema),
+      next: cursor,
+    }),
+  ),
+  keyHistory: data(
+    z.object({
+      contextId: id,
+      key: z.string(),
+      keyText: z.string().optional(),
+      changes: z.array(keyChangeSchema),
+      next: cursor,
+    }),
+  ),
   deleted: data(z.object({ isDeleted: z.boolean() })),
   storage: data(z.object({ sizeInBytes: z.int() })),
   users: data(

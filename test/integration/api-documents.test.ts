@@ -17,10 +17,16 @@ interface Schema {
   readonly items?: Schema;
   readonly prefixItems?: readonly Schema[];
   readonly enum?: readonly string[];
+  readonly pattern?: string;
 }
 interface Operation {
   readonly summary: string;
-  readonly parameters?: readonly { readonly name: string }[];
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: 'path' | 'query';
+    readonly required: boolean;
+    readonly schema: Schema;
+  }[];
   readonly requestBody?: { readonly content: { 'application/json': { readonly schema: Schema } } };
   readonly responses: Readonly<Record<string, unknown>>;
   readonly security: readonly unknown[];
@@ -172,6 +178,35 @@ function valueOf(schema: Schema): fc.Arbitrary<unknown> {
   return fc.oneof({ weight: 20, arbitrary: fitting }, { weight: 1, arbitrary: fc.jsonValue() });
 }
 
+/** Some of the parameters, mostly as their schemas have them, and now and then one twice. */
+function queryOf(parameters: NonNullable<Operation['parameters']>): fc.Arbitrary<string> {
+  const values = (name: string, schema: Schema) =>
+    fc
+      .oneof(
+        { weight: 4, arbitrary: fittingText(schema) },
+        { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+      )
+      .map((value) => `${name}=${encodeURIComponent(value.toWellFormed())}`);
+  const some = parameters.map(({ name, required, schema }) =>
+    fc.array(values(name, schema), { minLength: required ? 1 : 0, maxLength: 1 }),
+  );
+  const stray = fc.array(fc.constantFrom('token=x', 'limit=1&limit=2', 'at', '%'), {
+    maxLength: 1,
+  });
+  return fc
+    .tuple(
+      ...some,
+      fc.oneof({ weight: 9, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: stray }),
+    )
+    .map((all) => all.flat().join('&'))
+    .map((text) => (text === '' ? '' : `?${text}`));
+}
+
+function fittingText({ pattern, enum: names }: Schema): fc.Arbitrary<string> {
+  if (names !== undefined) return fc.constantFrom(...names);
+  return pattern === undefined ? fc.string() : fc.stringMatching(new RegExp(pattern));
+}
+
 function requestOf(): fc.Arbitrary<{ method: string; path: string; body: string | undefined }> {
   const call: Schema = {
     type: 'object',
@@ -192,7 +227,9 @@ function requestOf(): fc.Arbitrary<{ method: string; path: string; body: string 
       body: JSON.stringify({ jsonrpc: '2.0', id, method, params }),
     }));
   const admin = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { parameters = [], requestBody }]) => {
+    Object.entries(methods).map(([method, { parameters: all = [], requestBody }]) => {
+      const parameters = all.filter((parameter) => parameter.in === 'path');
+      const query = queryOf(all.filter((parameter) => parameter.in === 'query'));
       const names = fc.array(
         fc.oneof(fc.constantFrom(contextId, 'x', '..', '%', '\0', '1'.repeat(32)), fc.string()),
         { minLength: parameters.length, maxLength: parameters.length },
@@ -205,12 +242,12 @@ function requestOf(): fc.Arbitrary<{ method: string; path: string; body: string 
               { weight: 9, arbitrary: valueOf(schema).map((value) => JSON.stringify(value)) },
               { weight: 1, arbitrary: fc.string() },
             );
-      return fc.tuple(names, body).map(([values, text]) => ({
+      return fc.tuple(names, body, query).map(([values, text, search]) => ({
         method: method.toUpperCase(),
-        path: parameters.reduce(
+        path: `${parameters.reduce(
           (filled, { name }, i) => filled.replace(`{${name}}`, encodeURIComponent(values[i] ?? '')),
           path,
-        ),
+        )}${search}`,
         body: text,
       }));
     }),

@@ -39,10 +39,14 @@ export interface Route {
   readonly rule: RouteRule;
   /** What it does, in a line. */
   readonly summary: string;
+  /** What its query parameters must be, when it has any. */
+  readonly query?: z.ZodObject;
   /** What its body must be, when it has a JSON one. */
   readonly body?: z.ZodType;
   /** What it answers with, when that is JSON. */
   readonly answer?: z.ZodType;
+  /** What each line is when `application/x-ndjson` is accepted, where it can be. */
+  readonly line?: z.ZodType;
   readonly handle: (context: DoorContext) => Promise<void> | void;
 }
 

@@ -46,13 +46,9 @@ export function openApiDocument(paths: Json): Json {
   };
 }
 
-function operationOf({ method, path, rule, summary, body, answer }: Route): Json {
-  const parameters = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({
-    name,
-    in: 'path',
-    required: true,
-    schema: { type: 'string' },
-  }));
+function operationOf(route: Route): Json {
+  const { method, path, rule, summary, body, answer, line } = route;
+  const parameters = parametersOf(route);
   const errors = Object.entries(REFUSALS).map(([status, description]) => [
     status,
     { description, content: { 'application/json': { schema: ERROR } } },
@@ -67,7 +63,9 @@ function operationOf({ method, path, rule, summary, body, answer }: Route): Json
     responses: {
       200: {
         description: 'Done.',
-        ...(answer === undefined ? {} : { content: json(answer, 'output') }),
+        ...(answer === undefined
+          ? {}
+          : { content: { ...json(answer, 'output'), ...(line && lines(line)) } }),
       },
       ...(Object.fromEntries(errors) as Json),
     },
@@ -80,7 +78,32 @@ function operationOf({ method, path, rule, summary, body, answer }: Route): Json
   };
 }
 
+function parametersOf({ path, query }: Route): readonly Json[] {
+  const inPath = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }));
+  const { properties = {}, required = [] } = query === undefined ? {} : shapeOf(query, 'input');
+  const inQuery = Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: 'query',
+    required: required.includes(name),
+    schema,
+  }));
+  return [...inPath, ...inQuery];
+}
+
 function json(schema: z.ZodType, io: 'input' | 'output'): Json {
+  return { 'application/json': { schema: shapeOf(schema, io) } };
+}
+
+function lines(schema: z.ZodType): Json {
+  return { 'application/x-ndjson': { schema: shapeOf(schema, 'output') } };
+}
+
+function shapeOf(schema: z.ZodType, io: 'input' | 'output') {
   const { $schema: _, ...shape } = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
-  return { 'application/json': { schema: shape } };
+  return shape;
 }
