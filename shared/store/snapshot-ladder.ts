@@ -1,7 +1,7 @@
 /** A snapshot of a context. */
 export interface Rung {
   readonly sequence: bigint;
-  /** Of the state, before Postgres compresses it. */
+  /** Of the state as it is stored. */
   readonly bytes: number;
 }
 

@@ -27,7 +27,7 @@ export interface Snapshot {
 }
 
 /** Bytes of a snapshot that are read at once, about. */
-const SLICE_BYTES = 8_388_608;
+const SLICE_BYTES = 4_194_304;
 const COUNT_BYTES = 4;
 
 /** Writes a snapshot and forgets those that the ladder of its context has no room for. Idempotent. */
