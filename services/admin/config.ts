@@ -13,6 +13,8 @@ export const adminConfigSchema = z.strictObject({
   invitationMs: z.int().min(1).default(604_800_000),
   /** Callers at once that logs and states of the past are read for. */
   historyReadsMax: z.int().min(1).default(8),
+  /** How long such a caller may take nothing of its answer. */
+  historyIdleMs: z.int().min(1).default(60_000),
   /** How long creating or deleting a context may take. */
   requestMs: z.int().min(1).default(30_000),
 });

@@ -31,10 +31,12 @@ import type { AdminConfig } from '../config.ts';
 const LOG_ITEMS = 100;
 const STATE_ITEMS = 1_000;
 
+type Looked<Item> = Omit<LongList<Item>, 'idleMs'>;
+
 /** Looking back: the log of a context, its state at any sequence, and what changed. */
 export function historyRoutes(
   { database }: ServiceDeps,
-  { historyReadsMax }: AdminConfig,
+  { historyReadsMax, historyIdleMs }: AdminConfig,
 ): readonly Route[] {
   const rule = { permission: 'context_history', on: 'path' } as const;
   let reading = 0;
@@ -84,7 +86,7 @@ export function historyRoutes(
   /** Each holds a connection to the database again and again, for as long as its caller reads. */
   function looking<Schema extends z.ZodObject, Item>(
     schema: Schema,
-    look: (context: ContextRow, query: z.output<Schema>, isLines: boolean) => LongList<Item>,
+    look: (context: ContextRow, query: z.output<Schema>, isLines: boolean) => Looked<Item>,
   ) {
     return async (context: DoorContext): Promise<void> => {
       if (reading >= historyReadsMax) {
@@ -101,7 +103,8 @@ export function historyRoutes(
       if (row === null || row.deletedAt !== null) {
         throw new AppError('not_found', 'Context not found');
       }
-      await answerList(context, look(row, query, acceptsLines(context)));
+      const looked = look(row, query, acceptsLines(context));
+      await answerList(context, { ...looked, idleMs: historyIdleMs });
     };
   }
 

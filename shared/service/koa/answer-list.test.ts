@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { AppError } from '#shared/domain/app-error.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { systemClock } from '#shared/util/clock.ts';
@@ -28,8 +28,9 @@ async function serve(options: {
   readonly filling?: number;
   readonly failAt?: number;
   readonly limit?: number | null;
+  readonly idleMs?: number;
 }): Promise<{ readonly url: string; readonly source: Source }> {
-  const { length, filling = 0, failAt = Infinity, limit = null } = options;
+  const { length, filling = 0, failAt = Infinity, limit = null, idleMs = 60_000 } = options;
   const source: Source = { pulled: 0, isClosed: false };
   const deps = {
     bus: { subscribe: () => undefined },
@@ -61,6 +62,7 @@ async function serve(options: {
           pages: pages(),
           encode: (number) => ({ number, parts: [number, 'x'.repeat(filling)].values() }),
           limit,
+          idleMs,
           cursorOf: (last, following) => `${last}-${following}`,
         }),
     },
@@ -134,6 +136,19 @@ test('is read no faster than its caller takes it, and not at all when that is go
   socket.destroy();
   await settle(() => source.isClosed);
   expect(source.isClosed).toBe(true);
+  expect(source.pulled).toBeLessThan(1_000);
+});
+
+test('cuts off a caller that takes nothing for too long', async () => {
+  const { url, source } = await serve({ length: 1_000_000, filling: 100_000, idleMs: 100 });
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  stack.defer(() => {
+    socket.destroy();
+  });
+  socket.write('GET /list HTTP/1.1\r\nhost: x\r\naccept: application/x-ndjson\r\n\r\n');
+  await new Promise((resolve) => socket.once('readable', resolve));
+
+  await vi.waitUntil(() => source.isClosed, { timeout: 20_000 });
   expect(source.pulled).toBeLessThan(1_000);
 });
 

@@ -14,6 +14,8 @@ export interface LongList<Item> {
   readonly limit: number | null;
   /** What to ask next with, after `last`, when there is at least `following`. */
   readonly cursorOf: (last: Item, following: Item) => string;
+  /** A caller that takes nothing for so long is cut off. */
+  readonly idleMs: number;
 }
 
 const LINES = 'application/x-ndjson';
@@ -34,6 +36,7 @@ export function acceptsLines(context: DoorContext): boolean {
 export async function answerList<Item>(context: DoorContext, list: LongList<Item>): Promise<void> {
   const isLines = acceptsLines(context);
   const chunks = isLines ? linesOf(list) : documentOf(list);
+  context.res.setTimeout(list.idleMs, () => context.res.destroy());
   // The generator would otherwise wait for ever to be asked on.
   context.res.once('close', () => void chunks.return().catch(() => undefined));
   const first = await chunks.next();
