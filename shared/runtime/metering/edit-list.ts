@@ -1,7 +1,11 @@
+import { grown } from './growing.ts';
+import { VALUE_TYPE } from './opcodes.ts';
+
 /** What is put into the code of a function. */
 export const EDIT = {
-  /** Pays for the stretch of code that the argument numbers. */
-  charge: 0,
+  none: 0,
+  /** Pays for the class that the argument numbers. */
+  charge: 5,
   /** Gives a NaN on the stack its one form; the argument is its type. */
   canonical: 1,
   /** Pays for the number of bytes on the stack. */
@@ -24,21 +28,32 @@ export class EditList {
   }
 
   add(at: number, kind: number, argument: number): void {
-    if (this.count === this.at.length) this.#grow();
+    if (this.count === this.at.length) {
+      this.at = grown(this.at);
+      this.kind = grown(this.kind);
+      this.argument = grown(this.argument);
+    }
     this.at[this.count] = at;
     this.kind[this.count] = kind;
     this.argument[this.count] = argument;
     this.count += 1;
   }
 
-  #grow(): void {
-    const length = this.count * 2;
-    const { at, kind, argument } = this;
-    this.at = new Uint32Array(length);
-    this.kind = new Uint8Array(length);
-    this.argument = new Uint32Array(length);
-    this.at.set(at);
-    this.kind.set(kind);
-    this.argument.set(argument);
+  /** Nothing is put in for an edit after all. */
+  drop(edit: number): void {
+    this.kind[edit] = EDIT.none;
+  }
+
+  /** Types of the values that edits need more than once. */
+  scratchTypes(): number[] {
+    let types = 0;
+    for (let i = 0; i < this.count; i += 1) {
+      const kind = this.kind[i] as number;
+      if (kind === EDIT.bulk || kind === EDIT.grow) types |= 1;
+      if (kind === EDIT.canonical) types |= this.argument[i] === VALUE_TYPE.f32 ? 2 : 4;
+    }
+    return SCRATCH.filter((_, bit) => (types & (1 << bit)) !== 0);
   }
 }
+
+const SCRATCH = [VALUE_TYPE.i32, VALUE_TYPE.f32, VALUE_TYPE.f64];

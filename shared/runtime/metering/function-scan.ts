@@ -1,109 +1,136 @@
 import { ByteReader, invalid } from './byte-reader.ts';
 import { MISC_OPERATOR_COSTS, OPERATOR_COSTS } from './cost-table.ts';
 import { EDIT, EditList } from './edit-list.ts';
-import type { ModuleShape } from './module-shape.ts';
-import {
-  EMPTY_BLOCK,
-  FORM,
-  FORMS,
-  featureOf,
-  MISC,
-  OP,
-  POPS,
-  PUSHES,
-  VALUE_TYPE,
-} from './opcodes.ts';
+import { FuelPlan } from './fuel-plan.ts';
+import { grown } from './growing.ts';
+import { type ModuleShape, typeCode } from './module-shape.ts';
+import { EMPTY_BLOCK, FORM, FORMS, featureOf, MISC, OP, VALUE_TYPE } from './opcodes.ts';
+import { OperandStack } from './operand-stack.ts';
 
-/** One open block: four numbers in an array that is used for all functions. */
-const FRAME = { kind: 0, height: 1, parameters: 2, results: 3, size: 4 } as const;
+/** One open block, as numbers in an array that serves all functions. The function is the first. */
+const FRAME = {
+  kind: 0,
+  /** Values below those that the block takes. */
+  height: 1,
+  parameters: 2,
+  results: 3,
+  /** Class of the code before the block. */
+  entry: 4,
+  /** Branches to its label. */
+  branches: 5,
+  /** Index of the outermost frame that a branch from within goes to. */
+  outermost: 6,
+  /** The fork of an `if`, or of the only branch to its end; the loop of a `loop`; else -1. */
+  fixup: 7,
+  /** Class at the end of an `if`'s first side; -1 if that cannot be reached. */
+  sideEnd: 8,
+  size: 9,
+} as const;
 
 /**
- * Follows the code of one function, which V8 has validated, and notes what has to be put where.
+ * Reads the code of one function, which V8 has validated, and finds what has to be put where.
  * One object serves all functions of a module: its arrays grow and are never given back.
  */
 export class FunctionScan {
   readonly edits = new EditList();
-  /** Fuel of each stretch of code that runs as a whole, in order. */
-  costs = new Float64Array(256);
+  readonly fuel = new FuelPlan(this.edits);
+  readonly stack = new OperandStack(this.edits);
+  /** Offset of the first operator. */
   codeStart = 0;
-  parameters = 0;
+  /** Parameters and locals. */
   locals = 0;
-  heightMax = 0;
+  /** Calls of functions that are not imported. */
   hasCalls = false;
   hasDataDrop = false;
   readonly #shape: ModuleShape;
   readonly #bytes: Uint8Array;
   #at = 0;
-  #height = 0;
-  #classes = 0;
-  /** Open blocks of the code that cannot be reached; -1 in code that can. */
+  /** Open blocks within code that cannot be reached; -1 in code that can. */
   #dead = -1;
   #frames = new Int32Array(64 * FRAME.size);
-  #depth = 0;
+  /** Offset of the innermost frame. */
+  #top = 0;
 
   constructor(shape: ModuleShape, bytes: Uint8Array) {
     this.#shape = shape;
     this.#bytes = bytes;
   }
 
-  /** Scans the body between two offsets. */
+  /** Scans the body between two offsets. Throws AppError `invalid_request` for refused operators. */
   scan(from: number, to: number, type: number): void {
     this.#reset(from, to, type);
     while (this.#at < to) {
       const opcode = this.#bytes[this.#at] as number;
       this.#at += 1;
       const form = FORMS[opcode] as number;
-      if (form === FORM.control) {
-        this.#control(opcode);
-      } else if (this.#dead >= 0) {
-        this.#skipImmediates(opcode, form);
-      } else if (form === FORM.misc) {
-        this.#misc();
-      } else {
-        this.#simple(opcode, form);
-      }
+      if (form === FORM.control) this.#control(opcode);
+      else if (this.#dead >= 0) this.#skipImmediates(opcode, form);
+      else this.#operator(opcode, form);
     }
+    this.fuel.resolve();
+    this.stack.resolve();
   }
 
   #reset(from: number, to: number, type: number): void {
+    const { stack } = this;
     const reader = new ByteReader(this.#bytes, from, to);
-    this.parameters = this.#shape.parameters[type] as number;
-    this.locals = 0;
+    const signature = this.#shape.types[type] as string;
+    const parameters = this.#shape.parameters[type] as number;
+    this.edits.clear();
+    stack.reset();
+    for (let i = 0; i < parameters; i += 1) {
+      stack.addLocals(1, typeCode(signature[i]), true);
+    }
+    this.locals = parameters;
     for (let groups = reader.u32(); groups > 0; groups -= 1) {
-      this.locals += reader.u32();
-      checkLocalType(reader.u8());
+      const count = reader.u32();
+      this.locals += count;
+      stack.addLocals(count, reader.u8(), false);
     }
     this.#at = reader.at;
     this.codeStart = reader.at;
-    this.edits.clear();
-    this.heightMax = 0;
     this.hasCalls = false;
-    this.#height = 0;
     this.#dead = -1;
-    this.#depth = 0;
-    this.#classes = 0;
+    this.fuel.reset(this.#at);
+    this.#top = -FRAME.size;
     this.#push(OP.block, 0, this.#shape.results[type] as number);
-    this.#startClass();
   }
 
-  #simple(opcode: number, form: number): void {
-    this.#cost(OPERATOR_COSTS[opcode] as number);
-    if (opcode === OP.memoryGrow) this.edits.add(this.#at - 1, EDIT.grow, 0);
-    this.#skipImmediates(opcode, form);
-    this.#height += (PUSHES[opcode] as number) - (POPS[opcode] as number);
-    if (this.#height > this.heightMax) this.heightMax = this.#height;
-    const type = NAN_TYPE[opcode] as number;
-    if (type !== 0) this.edits.add(this.#at, EDIT.canonical, type);
+  #operator(opcode: number, form: number): void {
+    if (form === FORM.misc) {
+      this.#misc();
+      return;
+    }
+    this.fuel.add(OPERATOR_COSTS[opcode] as number);
+    if (form === FORM.local) {
+      this.stack.applyLocal(opcode, this.#u32(), this.#at);
+    } else if (form === FORM.bytes4 || form === FORM.bytes8) {
+      this.#at += form === FORM.bytes4 ? 4 : 8;
+      this.stack.applyConstant(this.#mayBeNan(form));
+    } else {
+      if (opcode === OP.memoryGrow) this.edits.add(this.#at - 1, EDIT.grow, 0);
+      if (form !== FORM.plain) this.#skipImmediates(opcode, form);
+      this.stack.apply(opcode, this.#at);
+    }
+  }
+
+  /** True when the exponent of the constant that was just read is that of infinity or NaN. */
+  #mayBeNan(form: number): boolean {
+    const low = this.#bytes[this.#at - 2] as number;
+    const high = (this.#bytes[this.#at - 1] as number) & 0x7f;
+    return high === 0x7f && low >= (form === FORM.bytes4 ? 0x80 : 0xf0);
   }
 
   #misc(): void {
     const opcodeAt = this.#at - 1;
     const number = this.#u32();
     this.#skipMisc(number);
-    this.#cost(MISC_OPERATOR_COSTS[number] as number);
-    if (number === MISC.memoryInit || number === MISC.memoryCopy || number === MISC.memoryFill) {
+    this.fuel.add(MISC_OPERATOR_COSTS[number] as number);
+    if (number <= MISC.truncateMax) {
+      this.stack.apply(OP.i32TruncF32S, this.#at);
+    } else if (number !== MISC.dataDrop) {
       this.edits.add(opcodeAt, EDIT.bulk, 0);
-      this.#height -= 3;
+      this.stack.height -= 3;
     }
   }
 
@@ -125,7 +152,7 @@ export class FunctionScan {
         this.#call(opcode);
         return;
       default:
-        this.#branch(opcode);
+        this.#leave(opcode);
     }
   }
 
@@ -135,23 +162,32 @@ export class FunctionScan {
       this.#dead += 1;
       return;
     }
-    this.#cost(OPERATOR_COSTS[opcode] as number);
-    if (opcode === OP.if) this.#height -= 1;
+    this.fuel.add(OPERATOR_COSTS[opcode] as number);
+    if (opcode === OP.if) this.stack.height -= 1;
     const isEmpty = type === EMPTY_BLOCK - 0x80;
     const parameters = type >= 0 ? (this.#shape.parameters[type] as number) : 0;
     const results = type >= 0 ? (this.#shape.results[type] as number) : isEmpty ? 0 : 1;
+    this.stack.see(parameters);
     this.#push(opcode, parameters, results);
-    if (opcode !== OP.block) this.#startClass();
+    if (opcode === OP.block) return;
+    const entry = this.fuel.current;
+    const inside = this.fuel.start(this.#at);
+    this.#frames[this.#top + FRAME.fixup] =
+      opcode === OP.loop ? this.fuel.loop(entry, inside) : this.fuel.fork(entry, inside);
   }
 
   #else(): void {
     if (this.#dead > 0) return;
+    const { height, parameters, results, fixup, sideEnd, kind } = FRAME;
+    const frames = this.#frames;
+    const top = this.#top;
+    if (this.#dead < 0) this.stack.see(frames[top + results] as number);
+    frames[top + sideEnd] = this.#dead < 0 ? this.fuel.current : -1;
+    frames[top + kind] = OP.else;
     this.#dead = -1;
-    const frame = (this.#depth - 1) * FRAME.size;
-    this.#height =
-      (this.#frames[frame + FRAME.height] as number) +
-      (this.#frames[frame + FRAME.parameters] as number);
-    this.#startClass();
+    this.stack.height = frames[top + height] as number;
+    this.stack.pushSettled(frames[top + parameters] as number);
+    this.fuel.closeFork(frames[top + fixup] as number, this.fuel.start(this.#at));
   }
 
   #end(): void {
@@ -159,79 +195,131 @@ export class FunctionScan {
       this.#dead -= 1;
       return;
     }
-    this.#dead = -1;
-    this.#depth -= 1;
-    const frame = this.#depth * FRAME.size;
-    this.#height =
-      (this.#frames[frame + FRAME.height] as number) +
-      (this.#frames[frame + FRAME.results] as number);
-    if (this.#height > this.heightMax) this.heightMax = this.#height;
-    if (this.#depth > 0) this.#startClass();
+    const { height, results, outermost } = FRAME;
+    const frames = this.#frames;
+    const top = this.#top;
+    if (this.#dead < 0) this.stack.see(frames[top + results] as number);
+    this.#top -= FRAME.size;
+    if (top === 0) return;
+    this.#dead = this.#continue(top) ? -1 : 0;
+    this.stack.height = frames[top + height] as number;
+    this.stack.pushSettled(frames[top + results] as number);
+    const parent = this.#top + outermost;
+    frames[parent] = Math.min(frames[parent] as number, frames[top + outermost] as number);
+  }
+
+  /** Chooses the class of the code behind a block; false if that cannot be reached. */
+  #continue(top: number): boolean {
+    const frames = this.#frames;
+    const kind = frames[top + FRAME.kind] as number;
+    const isLive = this.#dead < 0;
+    const branches = kind === OP.loop ? 0 : (frames[top + FRAME.branches] as number);
+    const sideEnd = frames[top + FRAME.sideEnd] as number;
+    const hasOtherSide = kind === OP.if || sideEnd >= 0;
+    if (!isLive && branches === 0 && !hasOtherSide) return false;
+    const isEscaped = (frames[top + FRAME.outermost] as number) < top / FRAME.size;
+    if (!isEscaped) {
+      // Who enters the block comes out here, or the function never returns.
+      this.fuel.current = frames[top + FRAME.entry] as number;
+    } else if (branches > 0 || kind === OP.if || (isLive && hasOtherSide)) {
+      this.#startBehind(top, branches);
+    } else if (!isLive) {
+      this.fuel.current = sideEnd;
+    }
+    return true;
+  }
+
+  /** Starts a class behind a block; it may be what a fork in the block goes on to. */
+  #startBehind(top: number, branches: number): void {
+    const kind = this.#frames[top + FRAME.kind] as number;
+    const fork = this.#frames[top + FRAME.fixup] as number;
+    const behind = this.fuel.start(this.#at);
+    if (this.#dead < 0 || fork < 0) return;
+    const isOtherSide = (kind === OP.if && branches === 0) || (kind === OP.block && branches === 1);
+    if (isOtherSide) this.fuel.closeFork(fork, behind);
   }
 
   #call(opcode: number): void {
     const index = this.#u32();
     if (opcode === OP.callIndirect) this.#u32();
     if (this.#dead >= 0) return;
-    this.#cost(OPERATOR_COSTS[opcode] as number);
-    const { functionTypes, importedFunctions } = this.#shape;
+    this.fuel.add(OPERATOR_COSTS[opcode] as number);
+    const { functionTypes, importedFunctions, parameters, results } = this.#shape;
     const type = opcode === OP.call ? (functionTypes[index] as number) : index;
     if (opcode === OP.callIndirect || index >= importedFunctions) this.hasCalls = true;
-    if (opcode === OP.callIndirect) this.#height -= 1;
-    this.#height +=
-      (this.#shape.results[type] as number) - (this.#shape.parameters[type] as number);
-    if (this.#height > this.heightMax) this.heightMax = this.#height;
+    if (opcode === OP.callIndirect) this.stack.height -= 1;
+    this.stack.see(parameters[type] as number);
+    this.stack.height -= parameters[type] as number;
+    this.stack.pushSettled(results[type] as number);
   }
 
-  #branch(opcode: number): void {
-    const opcodeAt = this.#at - 1;
-    if (opcode === OP.br || opcode === OP.brIf) this.#u32();
-    if (opcode === OP.brTable) for (let left = this.#u32() + 1; left > 0; left -= 1) this.#u32();
-    if (this.#dead >= 0) return;
-    this.#cost(OPERATOR_COSTS[opcode] as number);
-    if (opcode === OP.return) this.edits.add(opcodeAt, EDIT.return, this.#depth - 1);
-    if (opcode === OP.brIf) {
-      this.#height -= 1;
-      this.#startClass();
-    } else {
-      this.#dead = 0;
+  /** `br`, `br_if`, `br_table`, `return` and `unreachable`. */
+  #leave(opcode: number): void {
+    const isLive = this.#dead < 0;
+    if (isLive) {
+      this.fuel.add(OPERATOR_COSTS[opcode] as number);
+      if (opcode === OP.brIf || opcode === OP.brTable) this.stack.height -= 1;
+    }
+    switch (opcode) {
+      case OP.br:
+      case OP.brIf:
+        this.#branch(this.#u32(), opcode, isLive);
+        break;
+      case OP.brTable:
+        for (let left = this.#u32() + 1; left > 0; left -= 1) {
+          this.#branch(this.#u32(), opcode, isLive);
+        }
+        break;
+      case OP.return:
+        if (isLive) this.edits.add(this.#at - 1, EDIT.return, this.#top / FRAME.size);
+        this.#branch(this.#top / FRAME.size, opcode, isLive);
+        break;
+      default:
+    }
+    if (isLive && opcode !== OP.brIf) this.#dead = 0;
+  }
+
+  #branch(label: number, opcode: number, isLive: boolean): void {
+    if (!isLive) return;
+    const frames = this.#frames;
+    const target = this.#top - label * FRAME.size;
+    const kind = frames[target + FRAME.kind] as number;
+    const isLoop = kind === OP.loop;
+    this.stack.see(frames[target + (isLoop ? FRAME.parameters : FRAME.results)] as number);
+    const branches = (frames[target + FRAME.branches] as number) + 1;
+    frames[target + FRAME.branches] = branches;
+    const from = this.#top + FRAME.outermost;
+    frames[from] = Math.min(frames[from] as number, target / FRAME.size);
+    if (isLoop) this.fuel.branchBack(frames[target + FRAME.fixup] as number, opcode === OP.br);
+    if (opcode !== OP.brIf) return;
+    const before = this.fuel.current;
+    const after = this.fuel.start(this.#at);
+    if (kind === OP.block && branches === 1) {
+      frames[target + FRAME.fixup] = this.fuel.fork(before, after);
     }
   }
 
   #push(kind: number, parameters: number, results: number): void {
-    const frame = this.#depth * FRAME.size;
-    if (frame + FRAME.size > this.#frames.length) {
-      const grown = new Int32Array(this.#frames.length * 2);
-      grown.set(this.#frames);
-      this.#frames = grown;
-    }
-    this.#frames[frame + FRAME.kind] = kind;
-    this.#frames[frame + FRAME.height] = this.#height - parameters;
-    this.#frames[frame + FRAME.parameters] = parameters;
-    this.#frames[frame + FRAME.results] = results;
-    this.#depth += 1;
-  }
-
-  #startClass(): void {
-    if (this.#classes === this.costs.length) {
-      const grown = new Float64Array(this.#classes * 2);
-      grown.set(this.costs);
-      this.costs = grown;
-    }
-    this.costs[this.#classes] = 0;
-    this.edits.add(this.#at, EDIT.charge, this.#classes);
-    this.#classes += 1;
-  }
-
-  #cost(fuel: number): void {
-    const current = this.#classes - 1;
-    this.costs[current] = (this.costs[current] as number) + fuel;
+    this.#top += FRAME.size;
+    const top = this.#top;
+    if (top + FRAME.size > this.#frames.length) this.#frames = grown(this.#frames);
+    const frames = this.#frames;
+    frames[top + FRAME.kind] = kind;
+    frames[top + FRAME.height] = this.stack.height - parameters;
+    frames[top + FRAME.parameters] = parameters;
+    frames[top + FRAME.results] = results;
+    frames[top + FRAME.entry] = this.fuel.current;
+    frames[top + FRAME.branches] = 0;
+    frames[top + FRAME.outermost] = top / FRAME.size;
+    frames[top + FRAME.fixup] = -1;
+    frames[top + FRAME.sideEnd] = -1;
   }
 
   #skipImmediates(opcode: number, form: number): void {
     switch (form) {
       case FORM.plain:
         return;
+      case FORM.local:
       case FORM.index:
       case FORM.number:
         this.#skipNumber();
@@ -271,7 +359,8 @@ export class FunctionScan {
       value |= (byte & 0x7f) << shift;
       if (byte >= 0x80) continue;
       const isNegative = (byte & 0x40) !== 0;
-      if (isNegative && shift > 0) throw refused('reference types');
+      const isNumber = value === EMPTY_BLOCK || value >= (VALUE_TYPE.f64 & 0x7f);
+      if (isNegative && (shift > 0 || !isNumber)) throw refused('reference types');
       return isNegative ? value - 0x80 : value;
     }
   }
@@ -290,21 +379,6 @@ export class FunctionScan {
     while ((this.#bytes[this.#at] as number) >= 0x80) this.#at += 1;
     this.#at += 1;
   }
-}
-
-/**
- * Type of the result by opcode, for the operators whose NaN has bits that the specification leaves
- * open (section 4.3.3, "NaN propagation"); 0 for all others.
- */
-const NAN_TYPE = new Uint8Array(256);
-NAN_TYPE.fill(VALUE_TYPE.f32, 0x8d, 0x98);
-NAN_TYPE.fill(VALUE_TYPE.f64, 0x9b, 0xa6);
-NAN_TYPE[0xb6] = VALUE_TYPE.f32;
-NAN_TYPE[0xbb] = VALUE_TYPE.f64;
-
-function checkLocalType(type: number): void {
-  if (type >= VALUE_TYPE.f64 && type <= VALUE_TYPE.i32) return;
-  throw refused(type === 0x7b ? 'SIMD' : 'reference types');
 }
 
 function refused(feature: string) {

@@ -1,22 +1,26 @@
-import { BULK_BYTES_SHIFT, GROW_PAGE_COST } from './cost-table.ts';
-import type { CodeWriter } from './code-writer.ts';
-import { EDIT } from './edit-list.ts';
 import { limits } from '../limits.ts';
+import { ByteReader } from './byte-reader.ts';
+import type { CodeWriter } from './code-writer.ts';
+import { BULK_BYTES_SHIFT, GROW_PAGE_COST } from './cost-table.ts';
+import { EDIT } from './edit-list.ts';
 import type { FunctionScan } from './function-scan.ts';
 import { EMPTY_BLOCK, OP, VALUE_TYPE } from './opcodes.ts';
 
-/** No edit writes more. */
+/** No edit writes more, and neither do the things around the code. */
 const EDIT_BYTES_MAX = 64;
 
+/** Indices of the two globals that are added. */
 export interface Counters {
+  /** i64 */
   readonly fuel: number;
+  /** i32 */
   readonly depth: number;
 }
 
 export interface FunctionFrame {
   /** What a call takes off the depth counter; 0 to leave it alone. */
   readonly weight: number;
-  /** Type of the block around the body, as it is encoded. */
+  /** Type of a block that gives what the function gives, as it is encoded. */
   readonly blockType: Uint8Array;
 }
 
@@ -25,9 +29,8 @@ export class FunctionWriter {
   readonly #out: CodeWriter;
   readonly #source: Uint8Array;
   readonly #counters: Counters;
-  #lengthLocal = 0;
-  #f32Local = 0;
-  #f64Local = 0;
+  /** Local for a value on the stack that is needed more than once, by its type. */
+  readonly #scratch = new Map<number, number>();
 
   constructor(out: CodeWriter, source: Uint8Array, counters: Counters) {
     this.#out = out;
@@ -35,16 +38,19 @@ export class FunctionWriter {
     this.#counters = counters;
   }
 
-  /** Writes the body of `scan`, which lies between two offsets of the source. */
+  /**
+   * Writes the body that was scanned, which lies between two offsets of the source. One that is
+   * weighed goes into a block, so that all ways out of the function lead through its end.
+   */
   write(from: number, to: number, scan: FunctionScan, { weight, blockType }: FunctionFrame): void {
     const out = this.#out;
-    out.reserve(to - from + (scan.edits.count + 3) * EDIT_BYTES_MAX);
+    out.reserve(to - from + (scan.edits.count + 4) * EDIT_BYTES_MAX);
     const start = out.beginLength();
     this.#locals(from, scan);
+    this.#enter(scan.fuel.costs[0] as number, weight);
     if (weight > 0) {
-      this.#enter(weight);
       out.byte(OP.block);
-      out.copy(blockType, 0, blockType.length);
+      out.append(blockType);
     }
     this.#code(to, scan, weight > 0);
     if (weight > 0) {
@@ -54,145 +60,148 @@ export class FunctionWriter {
     out.endLength(start);
   }
 
-  #locals(from: number, scan: FunctionScan): void {
+  /** Copies the declarations of the locals, and adds what the edits need. */
+  #locals(from: number, { edits, locals, codeStart }: FunctionScan): void {
     const out = this.#out;
-    const first = scan.parameters + scan.locals;
-    this.#lengthLocal = first;
-    this.#f32Local = first + 1;
-    this.#f64Local = first + 2;
-    let groups = 0;
-    let at = from;
-    for (let shift = 0; ; shift += 7, at += 1) {
-      const byte = this.#source[at] as number;
-      groups |= (byte & 0x7f) << shift;
-      if (byte < 0x80) break;
+    const reader = new ByteReader(this.#source, from);
+    const groups = reader.u32();
+    const added = edits.scratchTypes();
+    out.u32(groups + added.length);
+    out.copy(this.#source, reader.at, codeStart);
+    for (const [i, type] of added.entries()) {
+      out.two(1, type);
+      this.#scratch.set(type, locals + i);
     }
-    out.u32(groups + 3);
-    out.copy(this.#source, at + 1, scan.codeStart);
-    for (const type of [VALUE_TYPE.i32, VALUE_TYPE.f32, VALUE_TYPE.f64]) out.two(1, type);
   }
 
-  #code(to: number, { edits, codeStart, costs }: FunctionScan, isWrapped: boolean): void {
+  /** Pays for the first class and takes the frame's weight, with one check for both. */
+  #enter(fuel: number, weight: number): void {
+    const out = this.#out;
+    if (weight === 0) {
+      this.#charge(fuel, true);
+      return;
+    }
+    this.#charge(fuel, false);
+    this.#addToDepth(OP.i32Sub, weight);
+    out.indexed(OP.globalGet, this.#counters.fuel);
+    out.indexed(OP.globalGet, this.#counters.depth);
+    out.two(OP.i64ExtendI32S, OP.i64Or);
+    this.#trapIfNegative();
+  }
+
+  #leave(weight: number): void {
+    this.#addToDepth(OP.i32Add, weight);
+  }
+
+  #code(to: number, { edits, codeStart, fuel }: FunctionScan, isWrapped: boolean): void {
     const out = this.#out;
     let done = codeStart;
-    for (let i = 0; i < edits.count; i += 1) {
+    // The first edit is the payment at the start.
+    for (let i = 1; i < edits.count; i += 1) {
+      const kind = edits.kind[i] as number;
+      if (kind === EDIT.none || (kind === EDIT.return && !isWrapped)) continue;
       const at = edits.at[i] as number;
       const argument = edits.argument[i] as number;
       out.copy(this.#source, done, at);
       done = at;
-      switch (edits.kind[i]) {
-        case EDIT.charge:
-          this.#charge(costs[argument] as number);
-          break;
-        case EDIT.canonical:
-          this.#canonical(argument);
-          break;
-        case EDIT.bulk:
-          this.#bulk();
-          break;
-        case EDIT.grow:
-          this.#grow();
-          break;
-        default:
-          if (!isWrapped) break;
-          out.indexed(OP.br, argument);
-          done = at + 1;
+      if (kind === EDIT.charge) {
+        this.#charge(fuel.costs[argument] as number, fuel.checks[argument] === 1);
+      } else if (kind === EDIT.return) {
+        out.indexed(OP.br, argument);
+        done = at + 1;
+      } else {
+        this.#insert(kind, argument);
       }
     }
     out.copy(this.#source, done, to);
   }
 
-  #charge(fuel: number): void {
+  #insert(kind: number, argument: number): void {
+    if (kind === EDIT.canonical) this.#canonical(argument);
+    else if (kind === EDIT.bulk) this.#bulk();
+    else this.#grow();
+  }
+
+  #charge(fuel: number, isChecked: boolean): void {
     if (fuel === 0) return;
     const out = this.#out;
     out.indexed(OP.globalGet, this.#counters.fuel);
     out.byte(OP.i64Const);
     out.positive(fuel);
-    this.#pay();
-  }
-
-  /** Takes the number on the stack off the fuel below it. */
-  #pay(): void {
-    const out = this.#out;
     out.byte(OP.i64Sub);
     out.indexed(OP.globalSet, this.#counters.fuel);
-    out.indexed(OP.globalGet, this.#counters.fuel);
+    if (isChecked) this.#check();
+  }
+
+  #check(): void {
+    this.#out.indexed(OP.globalGet, this.#counters.fuel);
+    this.#trapIfNegative();
+  }
+
+  #trapIfNegative(): void {
+    const out = this.#out;
     out.two(OP.i64Const, 0);
     out.byte(OP.i64LtS);
-    this.#trapIf();
+    out.two(OP.if, EMPTY_BLOCK);
+    out.two(OP.unreachable, OP.end);
   }
 
-  #trapIf(): void {
-    this.#out.two(OP.if, EMPTY_BLOCK);
-    this.#out.two(OP.unreachable, OP.end);
-  }
-
+  /** Pays for the number of bytes on the stack; what is longer than any memory costs more still. */
   #bulk(): void {
     const out = this.#out;
-    out.indexed(OP.localTee, this.#lengthLocal);
+    const length = this.#scratch.get(VALUE_TYPE.i32) as number;
+    out.indexed(OP.localTee, length);
     out.indexed(OP.globalGet, this.#counters.fuel);
-    out.indexed(OP.localGet, this.#lengthLocal);
+    out.indexed(OP.localGet, length);
     out.byte(OP.i64ExtendI32U);
     out.two(OP.i64Const, BULK_BYTES_SHIFT);
-    out.byte(OP.i64ShrU);
-    this.#pay();
+    out.two(OP.i64ShrU, OP.i64Sub);
+    out.indexed(OP.globalSet, this.#counters.fuel);
+    this.#check();
   }
 
-  /** Pages that no memory can get are not paid for: the operator will only answer -1. */
+  /** Pays for the number of pages on the stack; what no memory can get is only answered with -1. */
   #grow(): void {
     const out = this.#out;
-    out.indexed(OP.localTee, this.#lengthLocal);
+    const pages = this.#scratch.get(VALUE_TYPE.i32) as number;
+    out.indexed(OP.localTee, pages);
     out.indexed(OP.globalGet, this.#counters.fuel);
     out.two(OP.i32Const, 0);
-    out.indexed(OP.localGet, this.#lengthLocal);
-    out.indexed(OP.localGet, this.#lengthLocal);
+    out.indexed(OP.localGet, pages);
+    out.indexed(OP.localGet, pages);
     out.byte(OP.i32Const);
     out.positive(limits.memoryPagesMax);
-    out.byte(OP.i32GtU);
-    out.byte(OP.select);
-    out.byte(OP.i64ExtendI32U);
-    out.byte(OP.i64Const);
+    out.two(OP.i32GtU, OP.select);
+    out.two(OP.i64ExtendI32U, OP.i64Const);
     out.positive(GROW_PAGE_COST);
-    out.byte(OP.i64Mul);
-    this.#pay();
+    out.two(OP.i64Mul, OP.i64Sub);
+    out.indexed(OP.globalSet, this.#counters.fuel);
+    this.#check();
   }
 
+  /** Puts the canonical NaN in the place of any other. */
   #canonical(type: number): void {
     const out = this.#out;
     const isSingle = type === VALUE_TYPE.f32;
-    const local = isSingle ? this.#f32Local : this.#f64Local;
-    out.indexed(OP.localTee, local);
+    const value = this.#scratch.get(type) as number;
+    out.indexed(OP.localTee, value);
     out.byte(isSingle ? OP.f32Const : OP.f64Const);
     for (const byte of isSingle ? CANONICAL_F32 : CANONICAL_F64) out.byte(byte);
-    out.indexed(OP.localGet, local);
-    out.indexed(OP.localGet, local);
-    out.byte(isSingle ? OP.f32Eq : OP.f64Eq);
-    out.byte(OP.select);
+    out.indexed(OP.localGet, value);
+    out.indexed(OP.localGet, value);
+    out.two(isSingle ? OP.f32Eq : OP.f64Eq, OP.select);
   }
 
-  #enter(weight: number): void {
+  #addToDepth(opcode: number, weight: number): void {
     const out = this.#out;
     out.indexed(OP.globalGet, this.#counters.depth);
     out.byte(OP.i32Const);
     out.positive(weight);
-    out.byte(OP.i32Sub);
-    out.indexed(OP.globalSet, this.#counters.depth);
-    out.indexed(OP.globalGet, this.#counters.depth);
-    out.two(OP.i32Const, 0);
-    out.byte(OP.i32LtS);
-    this.#trapIf();
-  }
-
-  #leave(weight: number): void {
-    const out = this.#out;
-    out.indexed(OP.globalGet, this.#counters.depth);
-    out.byte(OP.i32Const);
-    out.positive(weight);
-    out.byte(OP.i32Add);
+    out.byte(opcode);
     out.indexed(OP.globalSet, this.#counters.depth);
   }
 }
 
-/** The NaN of this form is positive, quiet, and has no payload (section 2.2.3). */
+/** The NaN that is positive and quiet and has no payload (section 2.2.3), little-endian. */
 const CANONICAL_F32 = [0x00, 0x00, 0xc0, 0x7f];
 const CANONICAL_F64 = [0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf8, 0x7f];

@@ -2,8 +2,8 @@ import { ByteReader } from './byte-reader.ts';
 import { CodeWriter } from './code-writer.ts';
 import { FunctionScan } from './function-scan.ts';
 import { FunctionWriter } from './function-writer.ts';
-import { type ModuleShape, SECTION } from './module-shape.ts';
-import { EMPTY_BLOCK, VALUE_TYPE } from './opcodes.ts';
+import { type ModuleShape, SECTION, typeCode } from './module-shape.ts';
+import { EMPTY_BLOCK } from './opcodes.ts';
 
 export interface MeteredCode {
   /** The code section's payload. */
@@ -41,8 +41,8 @@ export function meterCode(source: Uint8Array, shape: ModuleShape): MeteredCode {
   return { payload: out.finish(), addedTypes: blockTypes.added, hasDataDrop: scan.hasDataDrop };
 }
 
-function weigh({ parameters, locals, heightMax }: FunctionScan): number {
-  return FRAME_BYTES + SLOT_BYTES * (parameters + locals + heightMax);
+function weigh({ locals, stack }: FunctionScan): number {
+  return FRAME_BYTES + SLOT_BYTES * (locals + stack.heightMax);
 }
 
 /** Types of blocks that take nothing and give what a function gives. */
@@ -65,7 +65,7 @@ class BlockTypes {
 
   #make(signature: string): Uint8Array {
     const results = signature.slice(signature.indexOf(':') + 1);
-    const codes = Uint8Array.from(results, (letter) => TYPE_CODES[letter] as number);
+    const codes = Uint8Array.from(results, typeCode);
     if (codes.length < 2) return Uint8Array.of(codes[0] ?? EMPTY_BLOCK);
     this.added.push(codes);
     const index = new CodeWriter(16);
@@ -74,10 +74,3 @@ class BlockTypes {
     return index.finish();
   }
 }
-
-const TYPE_CODES: Readonly<Record<string, number>> = {
-  i: VALUE_TYPE.i32,
-  l: VALUE_TYPE.i64,
-  f: VALUE_TYPE.f32,
-  d: VALUE_TYPE.f64,
-};

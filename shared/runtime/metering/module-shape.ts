@@ -1,6 +1,7 @@
 import { ByteReader, invalid } from './byte-reader.ts';
 import { limits } from '../limits.ts';
 import { moduleLimits } from './module-limits.ts';
+import { VALUE_TYPE } from './opcodes.ts';
 
 /** A function type, as text: `iii:l` takes three i32 and gives an i64. */
 type Signature = string;
@@ -59,12 +60,18 @@ const HAS_MAXIMUM = 1;
 const MUTABLE = 1;
 const FUNCTION_TYPE = 0x60;
 const FUNCREF = 0x70;
-const VALUE_TYPES: Readonly<Record<number, string>> = {
-  0x7f: 'i',
-  0x7e: 'l',
-  0x7d: 'f',
-  0x7c: 'd',
+const TYPE_CODES: Readonly<Record<string, number>> = {
+  i: VALUE_TYPE.i32,
+  l: VALUE_TYPE.i64,
+  f: VALUE_TYPE.f32,
+  d: VALUE_TYPE.f64,
 };
+const VALUE_TYPES = new Map(Object.entries(TYPE_CODES).map(([letter, code]) => [code, letter]));
+
+/** The code of a value type, given by its letter in a signature. */
+export function typeCode(letter: string | undefined): number {
+  return TYPE_CODES[letter ?? ''] ?? VALUE_TYPE.i32;
+}
 
 /** Reads all sections but the code (WebAssembly core specification, section 5.5). */
 export function readShape(bytes: Uint8Array): ModuleShape {
@@ -136,7 +143,7 @@ function readValueTypes(reader: ByteReader): string {
 }
 
 function readValueType(reader: ByteReader): string {
-  const type = VALUE_TYPES[reader.u8()];
+  const type = VALUE_TYPES.get(reader.u8());
   if (type === undefined) throw invalid('the module uses values that are not numbers');
   return type;
 }

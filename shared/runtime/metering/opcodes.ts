@@ -36,7 +36,10 @@ export const OP = {
   i64Sub: 0x7d,
   i64Mul: 0x7e,
   i64ShrU: 0x88,
+  i64Or: 0x84,
+  i64ExtendI32S: 0xac,
   i64ExtendI32U: 0xad,
+  i32TruncF32S: 0xa8,
   misc: 0xfc,
 } as const;
 
@@ -60,6 +63,7 @@ export const FORM = {
   address: 6,
   control: 7,
   misc: 8,
+  local: 9,
 } as const;
 
 export const VALUE_TYPE = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c } as const;
@@ -68,7 +72,7 @@ export const EMPTY_BLOCK = 0x40;
 /** From, to, form, values taken, values given. */
 type Range = readonly [from: number, to: number, form: number, pops: number, pushes: number];
 
-const { plain, index, number, bytes4, bytes8, address, control, misc } = FORM;
+const { plain, index, number, bytes4, bytes8, address, control, misc, local } = FORM;
 const RANGES: readonly Range[] = [
   [0x00, 0x00, control, 0, 0],
   [0x01, 0x01, plain, 0, 0],
@@ -76,9 +80,7 @@ const RANGES: readonly Range[] = [
   [0x0b, 0x11, control, 0, 0],
   [0x1a, 0x1a, plain, 1, 0],
   [0x1b, 0x1b, plain, 3, 1],
-  [0x20, 0x20, index, 0, 1],
-  [0x21, 0x21, index, 1, 0],
-  [0x22, 0x22, index, 1, 1],
+  [0x20, 0x22, local, 0, 0],
   [0x23, 0x23, index, 0, 1],
   [0x24, 0x24, index, 1, 0],
   [0x28, 0x35, address, 1, 1],
