@@ -6,8 +6,10 @@ import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import asc from 'assemblyscript/asc';
+import { build } from 'esbuild';
 
 const EXAMPLES = ['kv-store', 'only-peers'] as const;
+const SCRIPTS = ['forum-typescript/forum'] as const;
 const SUMS_FILE = 'SHA256SUMS';
 
 const directory = import.meta.dirname;
@@ -22,12 +24,33 @@ for (const example of EXAMPLES) {
   const path = `${example}/${example}.wasm`;
   const wasm = await compile(`${example}/assembly/index.ts`);
   refuseStartFunction(path, wasm);
-  files.set(path, wasm);
-  sums.push(`${createHash('sha256').update(wasm).digest('hex')}  ${path}\n`);
+  add(path, wasm);
 }
+for (const script of SCRIPTS) add(`${script}.js`, await bundle(`${script}.ts`));
 files.set(SUMS_FILE, Buffer.from(sums.join('')));
 
 for (const [path, bytes] of files) await (isCheck ? check(path, bytes) : write(path, bytes));
+
+function add(path: string, bytes: Uint8Array): void {
+  files.set(path, bytes);
+  sums.push(`${createHash('sha256').update(bytes).digest('hex')}  ${path}\n`);
+}
+
+/** Makes one module of a TypeScript file and all it imports, except what the engine gives. */
+async function bundle(entry: string): Promise<Uint8Array> {
+  const { outputFiles } = await build({
+    entryPoints: [join(directory, entry)],
+    bundle: true,
+    format: 'esm',
+    target: 'es2023',
+    external: ['cairn'],
+    charset: 'utf8',
+    write: false,
+  });
+  const [file] = outputFiles;
+  if (file === undefined) throw new Error(`${entry} is bundled to nothing`);
+  return file.contents;
+}
 
 /** Compiles one entry file, named relative to this directory. */
 async function compile(entry: string): Promise<Uint8Array> {

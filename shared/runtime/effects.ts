@@ -71,8 +71,7 @@ export class Effects {
 
   /** The value of a key of at most 32 bytes; keys are padded with zeros, so `a` is also `a\0`. */
   get(key: Uint8Array): Uint8Array | null {
-    if (key.length > limits.keyBytesMax) return null;
-    const value = this.#get(nameOf(key));
+    const value = key.length > limits.keyBytesMax ? null : this.#get(nameOf(key));
     this.charge(key.length + (value?.length ?? 0));
     return value;
   }
@@ -94,8 +93,8 @@ export class Effects {
   /** Removes a key, and returns its value before. */
   remove(key: Uint8Array): Uint8Array | null {
     this.#refuseReadOnly();
-    if (key.length > limits.keyBytesMax) return null;
     this.charge(key.length, HOST_COSTS.writtenByte);
+    if (key.length > limits.keyBytesMax) return null;
     const name = nameOf(key);
     const replaced = this.#get(name);
     if (replaced !== null) this.#overlay.set(name, null);

@@ -1,6 +1,7 @@
 import type { Engine } from '#shared/domain/engine.ts';
 import type { ApplicationId } from '#shared/domain/ids.ts';
 import { UNMETERED } from './execution-version.ts';
+import { compileJavaScriptProgram } from './javascript/javascript-program.ts';
 import { type InstrumentedModule, instrument } from './metering/instrument.ts';
 import type { Program } from './runtime.ts';
 import { compileWasmProgram } from './wasm-program.ts';
@@ -20,7 +21,8 @@ export interface ProgramCode {
  * Throws AppError `invalid_request` that says why it cannot be installed.
  */
 export function compileProgram(code: ProgramCode): Program {
-  const { applicationId, source } = code;
+  const { applicationId, engine, source } = code;
+  if (engine === 'javascript') return compileJavaScriptProgram(applicationId, source);
   const metered = compileWasmProgram(applicationId, code.instrumented ?? instrument(source));
   let unmetered: Program | null = null;
   return {

@@ -2,13 +2,14 @@ import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { ContextId } from '#shared/domain/ids.ts';
+import type { Outcome } from '#shared/domain/transaction.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
-import { wasmProgram } from '../../test/support/program.ts';
+import { programOf } from '../../test/support/program.ts';
 
 const contextId: ContextId = contextIdFromBytes(new Uint8Array(32).fill(7));
 
 test('the key-value store keeps what was set, tells of it and counts', () => {
-  const store = open('kv-store');
+  const store = open('kv-store/kv-store.wasm');
 
   store.call('init', {});
   const set = store.call('set', { key: 'ключ', value: 'é\n"x"' });
@@ -22,21 +23,48 @@ test('the key-value store keeps what was set, tells of it and counts', () => {
   expect(store.call('entries', {}).output).toEqual({});
 });
 
-test('the forum creates posts and comments and tells of each', () => {
-  const forum = open('only-peers');
+test.each(['only-peers/only-peers.wasm', 'forum-typescript/forum.js'])(
+  'the forum creates posts and comments and tells of each: %s',
+  (file) => {
+    const forum = open(file);
+    const post = { id: 0, title: 'Hello', content: 'Wörld' };
+    const comment = { id: 0, text: 'Hi', user: 'ada' };
 
-  forum.call('init', {});
-  const post = forum.call('create_post', { title: 'Hello', content: 'World' });
-  const comment = forum.call('create_comment', { post_id: 0, text: 'Hi', user: 'ada' });
+    expect(forum.call('init', {}).outcome.status).toBe('ok');
+    const posted = forum.call('create_post', { title: 'Hello', content: 'Wörld' });
+    const commented = forum.call('create_comment', { post_id: 0, text: 'Hi', user: 'ada' });
 
-  expect(post.outcome.events.map(({ kind }) => kind)).toEqual(['PostCreated']);
-  expect(comment.outcome.error).toBeNull();
-  expect(forum.call('posts', {}).output).toMatchObject([{ title: 'Hello', content: 'World' }]);
-  expect(forum.call('post', { id: 99 }).output).toBeNull();
-});
+    expect(posted.output).toEqual({ ...post, comments: [] });
+    expect(eventsOf(posted)).toEqual([['PostCreated', '{"id":0}']]);
+    expect(commented.output).toEqual(comment);
+    expect(eventsOf(commented)).toEqual([['CommentCreated', '{"post_id":0,"comment_id":0}']]);
+    expect(forum.call('posts', {}).output).toEqual([{ ...post, comments: [comment] }]);
+    expect(forum.call('post', { id: 0 }).output).toEqual({ ...post, comments: [comment] });
+    expect(forum.call('post', { id: 99 }).output).toBeNull();
+  },
+);
+
+test.each(['only-peers/only-peers.wasm', 'forum-typescript/forum.js'])(
+  'the forum refuses what makes no sense, and keeps nothing of it: %s',
+  (file) => {
+    const forum = open(file);
+    forum.call('init', {});
+
+    const refusals = [
+      forum.call('init', {}),
+      forum.call('create_post', { title: 'Hello' }),
+      forum.call('create_comment', { post_id: 7, text: 'Hi', user: 'ada' }),
+    ];
+
+    for (const { outcome } of refusals) {
+      expect(outcome.error).toMatch(/^the method call returned an error: \[34, [\d, ]+, 34\]$/);
+      expect([outcome.changes, outcome.events]).toEqual([[], []]);
+    }
+  },
+);
 
 test('a method that is not there is refused by name, whatever it is called', () => {
-  const store = open('kv-store');
+  const store = open('kv-store/kv-store.wasm');
 
   for (const method of ['nope', 'memory', '__proto__', 'constructor']) {
     expect(store.call(method, {}).outcome.error).toBe(`method "${method}" not found`);
@@ -44,7 +72,7 @@ test('a method that is not there is refused by name, whatever it is called', () 
 });
 
 test('a query that writes fails and changes nothing', () => {
-  const store = open('kv-store');
+  const store = open('kv-store/kv-store.wasm');
   store.call('init', {});
 
   const written = store.call('set', { key: 'a', value: 'b' }, { readOnly: true });
@@ -53,9 +81,9 @@ test('a query that writes fails and changes nothing', () => {
   expect(written.outcome.changes).toEqual([]);
 });
 
-function open(name: string) {
-  const file = new URL(`../../examples/${name}/${name}.wasm`, import.meta.url);
-  const program = wasmProgram(readFileSync(file));
+function open(file: string) {
+  const source = readFileSync(new URL(`../../examples/${file}`, import.meta.url));
+  const program = programOf(source, file.endsWith('.js') ? 'javascript' : 'wasm');
   const state = new Map<string, Uint8Array>();
   return {
     call: (method: string, args: unknown, { readOnly = false } = {}) => {
@@ -85,4 +113,8 @@ function open(name: string) {
       return { outcome, output: text === null ? null : (JSON.parse(text) as unknown) };
     },
   };
+}
+
+function eventsOf({ outcome }: { readonly outcome: Outcome }): (readonly [string, string])[] {
+  return outcome.events.map(({ kind, data }) => [kind, Buffer.from(data).toString()]);
 }

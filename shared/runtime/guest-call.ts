@@ -111,7 +111,7 @@ export class GuestCall {
   }
 
   storageRead(key: Range, register: bigint): number {
-    if (key.length > limits.keyBytesMax) return 0;
+    if (key.length > limits.keyBytesMax) return this.#absent();
     return this.#toRegister(this.effects.get(this.view(key)), register);
   }
 
@@ -122,7 +122,7 @@ export class GuestCall {
   }
 
   storageRemove(key: Range, register: bigint): number {
-    if (key.length > limits.keyBytesMax) return 0;
+    if (key.length > limits.keyBytesMax) return this.#absent();
     return this.#toRegister(this.effects.remove(this.view(key)), register);
   }
 
@@ -151,6 +151,12 @@ export class GuestCall {
   panic(message: string, file: Range, place: { readonly line: number; readonly column: number }) {
     const { line, column } = place;
     return new GuestFault(`guest panicked: ${message} at ${this.text(file)}:${line}:${column}`);
+  }
+
+  /** No key is that long, and asking for it is not free. */
+  #absent(): number {
+    this.effects.charge(0);
+    return 0;
   }
 
   #toRegister(bytes: Uint8Array | null, register: bigint): number {

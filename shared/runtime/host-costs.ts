@@ -9,6 +9,8 @@ export const HOST_COSTS = {
   /** What is written goes to the log, and to every subscriber. */
   writtenByte: 10,
   randomByte: 4,
+  /** JSON with integers that only JavaScript's BigInt holds, before a script reads it. */
+  bigIntegerJsonByte: 16,
   /** One verification of an ed25519 signature. */
   signature: 150_000,
 } as const;

@@ -2,6 +2,8 @@ import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { expect, test } from 'vitest';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { assemble } from '../../test/support/wat.ts';
+import { GuestFault } from './effects.ts';
+import { InstancePool, Spare } from './instance-pool.ts';
 import { instrument } from './metering/instrument.ts';
 import { wasmProgram } from '../../test/support/program.ts';
 
@@ -113,3 +115,108 @@ test('the exports added for resetting cannot be called, and clash with no other'
   expect(call("global 0'")).toBe(`method "global 0'" not found`);
   expect([call('global'), call('global')]).toEqual([1, 1]);
 });
+
+test('what prepare left is where every instance starts, and prepare runs once', () => {
+  let prepared = 0;
+  const pool = poolOf((guest) => {
+    prepared += 1;
+    guest.poke(10, 1);
+    guest.poke(100, 0);
+    guest.grow();
+    guest.poke(70_000, 2);
+  });
+  const seen = () => {
+    let cells: number[] = [];
+    pool.run((guest) => {
+      cells = [10, 100, 70_000, 70_001].map((at) => guest.peek(at));
+      cells.push(guest.count());
+      for (const at of [10, 100, 70_000, 70_001]) guest.poke(at, 99);
+    });
+    return cells;
+  };
+
+  expect(seen()).toEqual([1, 0, 2, 0, 1]);
+  expect(seen()).toEqual([1, 0, 2, 0, 1]);
+  pool.run((guest) => guest.grow());
+  expect(seen()).toEqual([1, 0, 2, 0, 1]);
+  expect(() => pool.run((guest) => guest.trap())).toThrow('unreachable');
+  expect(seen()).toEqual([1, 0, 2, 0, 1]);
+  expect(prepared).toBe(1);
+});
+
+test('a fault of the guest that the host found leaves nothing behind', () => {
+  const pool = poolOf((guest) => guest.poke(10, 1));
+  const fault = () =>
+    pool.run((guest) => {
+      guest.poke(10, 99);
+      throw new GuestFault('too much');
+    });
+
+  expect(fault).toThrow('too much');
+  pool.run((guest) => expect(guest.peek(10)).toBe(1));
+});
+
+test('pools that share an instance each find what they prepared, whatever their size', () => {
+  const spare = new Spare();
+  const pools = [1, 2, 3, 4].map((value) =>
+    poolOf((guest) => {
+      if (value > 2) guest.grow();
+      guest.poke(10, value);
+      guest.poke(100, value);
+    }, spare),
+  );
+
+  for (const i of [0, 1, 0, 2, 3, 1, 1, 2, 0]) {
+    pools[i]?.run((guest) => {
+      const found = [guest.peek(10), guest.peek(100), guest.peek(11), guest.count()];
+      expect(found).toEqual([i + 1, i + 1, 0, 1]);
+      guest.poke(11, 99);
+    });
+  }
+});
+
+interface Cells {
+  peek(at: number): number;
+  poke(at: number, value: number): void;
+  grow(): void;
+  count(): number;
+  trap(): void;
+}
+
+const CELLS = assemble(`(module
+  (memory (export "memory") 1 20)
+  (data (i32.const 100) "\\05")
+  (global $calls (mut i32) (i32.const 0))
+  (func (export "peek") (param i32) (result i32) (i32.load8_u (local.get 0)))
+  (func (export "poke") (param i32 i32) (i32.store8 (local.get 0) (local.get 1)))
+  (func (export "grow") (drop (memory.grow (i32.const 1))))
+  (func (export "count") (result i32)
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (global.get $calls))
+  (func (export "trap") (unreachable)))`);
+
+function poolOf(prepare: (guest: Cells) => void, spare = new Spare()) {
+  const { bytes, globals, fuelGlobal, depthGlobal } = instrument(CELLS);
+  const start = (exports: WebAssembly.Exports) => {
+    (exports[fuelGlobal ?? ''] as WebAssembly.Global).value = 1_000_000n;
+    (exports[depthGlobal ?? ''] as WebAssembly.Global).value = 1_000_000;
+  };
+  const pool = new InstancePool({
+    module: new WebAssembly.Module(bytes),
+    imports: {},
+    globals,
+    spare,
+    prepare: (exports) => {
+      start(exports);
+      prepare(exports as unknown as Cells);
+    },
+  });
+  pool.warmUp();
+  return {
+    run: (use: (guest: Cells) => void) =>
+      pool.run((exports) => {
+        start(exports);
+        use(exports as unknown as Cells);
+      }),
+  };
+}

@@ -3,7 +3,7 @@ import type { Outcome } from '#shared/domain/transaction.ts';
 import { type Effects, GuestFault, OUT_OF_FUEL } from './effects.ts';
 import { GuestCall } from './guest-call.ts';
 import type { CurrentCall } from './host-functions.ts';
-import { InstancePool } from './instance-pool.ts';
+import { InstancePool, type Spare } from './instance-pool.ts';
 import { limits } from './limits.ts';
 import { DEPTH_MAX, type InstrumentedModule } from './metering/instrument.ts';
 import type { ExecutionInput, ExecutionResult } from './runtime.ts';
@@ -16,6 +16,8 @@ export interface MeteredGuestOptions {
   readonly current: CurrentCall;
   /** Brings a new instance to the state that each call starts from, within `prepareFuelMax`. */
   readonly prepare?: (exports: WebAssembly.Exports) => void;
+  /** For guests that differ only in `prepare`, and take turns with one instance. */
+  readonly spare?: Spare;
 }
 
 /** The longest form of an error of `errorBytesMax`: `255, ` for each byte. */
@@ -32,11 +34,12 @@ export class MeteredGuest {
   /** Throws AppError `invalid_request` when `prepare` fails. */
   constructor(options: MeteredGuestOptions) {
     this.#options = options;
-    const { code, imports, prepare } = options;
+    const { code, imports, prepare, spare } = options;
     this.#instances = new InstancePool({
       module: new WebAssembly.Module(code.bytes),
       imports,
       globals: code.globals,
+      ...(spare !== undefined && { spare }),
       ...(prepare !== undefined && {
         prepare: (exports) => {
           const meter = new Meter(exports, code);
@@ -52,8 +55,14 @@ export class MeteredGuest {
     if (prepare !== undefined) this.#instances.warmUp();
   }
 
-  /** Runs `enter` on an instance. Throws only for a fault of the host, which may be tried again. */
-  execute(input: ExecutionInput, enter: (exports: WebAssembly.Exports) => void): ExecutionResult {
+  /**
+   * Runs `enter` on an instance; what it returns is the error of a call that failed in good order.
+   * Throws only for a fault of the host, which may be tried again.
+   */
+  execute(
+    input: ExecutionInput,
+    enter: (exports: WebAssembly.Exports, effects: Effects) => string | void,
+  ): ExecutionResult {
     const { code, current } = this.#options;
     const { fuelLimit } = input.request;
     const call = new GuestCall(input);
@@ -66,7 +75,7 @@ export class MeteredGuest {
         meter = new Meter(exports, code);
         meter.start(fuelLimit);
         call.memory = exports['memory'] as WebAssembly.Memory;
-        enter(exports);
+        fault = enter(exports, effects) ?? null;
         meter.stop();
       });
     } catch (error) {

@@ -10,6 +10,7 @@ declare namespace WebAssembly {
   class Memory {
     readonly buffer: ArrayBuffer;
     constructor(limits: { readonly initial: number });
+    grow(pages: number): number;
   }
   class Global {
     value: unknown;

@@ -13,6 +13,7 @@ const PACKAGE_HOMES: Readonly<Record<string, RegExp>> = {
   '@koa/router': /\/http\.ts$|\/routes\/|^shared\/service\/koa\//,
   ws: /^services\/subscription-fanout\/(ws\/|service\.ts)/,
   commander: /^services\/(standalone|ctl)\/main\.ts$/,
+  esbuild: /^$/,
   wabt: /^$/,
   assemblyscript: /^$/,
 };

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Engine } from '#shared/domain/engine.ts';
+import { ODD_JAVASCRIPT } from '../guests/odd-javascript.ts';
 import { oddGuest } from '../guests/odd-guest.ts';
 import { assemble } from '../support/wat.ts';
 
@@ -9,7 +10,7 @@ export interface Call {
   readonly fuelLimit?: bigint;
 }
 
-interface Log {
+export interface Log {
   readonly name: string;
   readonly engine: Engine;
   readonly source: () => Promise<Uint8Array>;
@@ -48,6 +49,21 @@ const oddCalls: Call[] = [
   { method: 'trap_stack', fuelLimit: 5_000n },
 ];
 
+const ODD_SCRIPT = [
+  'init draw draw floats sorted maps later thrown failed rejected pending unreadable plain mapped',
+  'sorting replacing proxied constructed parsing nesting flattening exhausting collecting',
+  'backtracking endless jobs nope',
+]
+  .join(' ')
+  .split(' ');
+
+const oddScriptCalls: Call[] = [
+  ...ODD_SCRIPT.map((method) => ({ method })),
+  { method: 'texts', args: { text: 'straße Ünï 🎉 ab' } },
+  { method: 'big', args: { value: 2 ** 53 } },
+];
+for (let i = 0; i < 50; i += 1) oddScriptCalls.push({ method: 'count', args: { by: i } });
+
 export const LOGS: readonly Log[] = [
   { name: 'kv-store', engine: 'wasm', source: example('kv-store/kv-store.wasm'), calls: store },
   {
@@ -67,5 +83,17 @@ export const LOGS: readonly Log[] = [
     engine: 'wasm',
     source: async () => assemble(oddGuest(2)),
     calls: oddCalls,
+  },
+  {
+    name: 'forum-typescript',
+    engine: 'javascript',
+    source: example('forum-typescript/forum.js'),
+    calls: forum,
+  },
+  {
+    name: 'odd-javascript',
+    engine: 'javascript',
+    source: async () => Buffer.from(ODD_JAVASCRIPT),
+    calls: oddScriptCalls,
   },
 ];

@@ -1,19 +1,24 @@
 /**
  * Executes a fixed log in every engine and prints, for each transaction, its fuel and its seal.
  * Another machine, Node version or tier of V8 must print the same: the test compares the output of
- * several processes, and with what is checked in.
+ * several processes, and with what is checked in. A worker thread executes, as in a node: its stack
+ * has room for the depth that metering allows.
  */
+import { isMainThread, Worker } from 'node:worker_threads';
 import { type ApplicationId, type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
 import { GENESIS, type TransactionRequest } from '#shared/domain/transaction.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
 import { compileProgram } from '#shared/runtime/engines.ts';
 import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
-import { type Call, LOGS } from './logs.ts';
+import { type Call, type Log, LOGS } from './logs.ts';
 
 const contextId: ContextId = contextIdFromBytes(new Uint8Array(32).fill(1));
 
-for (const { name, engine, source, calls } of LOGS) {
+if (isMainThread) new Worker(new URL(import.meta.url));
+else for (const log of LOGS) await execute(log);
+
+async function execute({ name, engine, source, calls }: Log): Promise<void> {
   const program = compileProgram({
     applicationId: ZERO_ID as ApplicationId,
     engine,

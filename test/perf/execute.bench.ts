@@ -120,13 +120,23 @@ const setInput = {
   request: { ...input('set').request, payload: Buffer.from('{"key":"a","value":"b"}') },
 };
 
+const javaScript = compileProgram({
+  applicationId: ZERO_ID as ApplicationId,
+  engine: 'javascript',
+  source: Buffer.from('export const echo = (value) => value;'),
+  instrumented: null,
+});
+const echoInput = input('echo');
+
 const rounds = { call: [] as number[], guest: [] as number[], nothing: [] as number[] };
 const kv: number[] = [];
+const javaScriptEcho: number[] = [];
 for (let round = 0; round < ROUNDS; round += 1) {
   rounds.call.push(microseconds(() => void execute('call')));
   rounds.guest.push(microseconds(runAlone));
   rounds.nothing.push(microseconds(() => void execute('nothing')));
   kv.push(microseconds(() => void kvStore.execute(setInput)));
+  javaScriptEcho.push(microseconds(() => void javaScript.execute(echoInput)));
 }
 const { fuelUsed } = execute('call');
 const callUs = median(rounds.call);
@@ -139,6 +149,7 @@ printResult(
     hostUs: callUs - guestUs,
     instanceUs: median(rounds.nothing),
     kvStoreSetUs: median(kv),
+    javaScriptEchoUs: median(javaScriptEcho),
     fuelPerCall: Number(fuelUsed),
   },
   { host_60us: (callUs - guestUs) / 60, ns_per_fuel: (callUs * 1_000) / Number(fuelUsed) },
