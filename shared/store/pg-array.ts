@@ -30,6 +30,19 @@ export function textArray(values: readonly (string | null)[]): Buffer {
   );
 }
 
+/** An array of composites of the type `oid`; each element begins with its i32 byte length. */
+export function recordArray(oid: number, elements: readonly Uint8Array[]): Buffer {
+  let size = HEADER_BYTES;
+  for (const element of elements) size += element.length;
+  const buffer = Buffer.allocUnsafe(size);
+  let at = writeHeader(buffer, { oid, length: elements.length, hasNull: false });
+  for (const element of elements) {
+    buffer.set(element, at);
+    at += element.length;
+  }
+  return buffer;
+}
+
 function variableArray(values: readonly (Uint8Array | null)[], oid: number): Buffer {
   let size = HEADER_BYTES + values.length * 4;
   let hasNull = false;
