@@ -10,15 +10,15 @@ import type { Database } from './database.ts';
 import {
   encodeLogRow,
   hashOf,
+  headFieldsOf,
   LOG_ROW_COLUMNS,
   priorHashOf,
   rootHashOf,
-  sealOf,
   sequenceOf,
   setContext,
 } from './log-row.ts';
-import { int8Array, recordArray } from './pg-array.ts';
-import { boolField, byteaField, int8Field, writeRecord } from './pg-record.ts';
+import { int8Array, recordArray, writeArrayHeader } from './pg-array.ts';
+import { boolField, byteaField, int8Field, openRecord } from './pg-record.ts';
 import type { Tables } from './tables.ts';
 
 /** The lease that a commit must still hold. */
@@ -136,11 +136,14 @@ export async function appendIn(
 ): Promise<'committed' | 'fenced'> {
   for (const { row, contextKey } of rows) setContext(row, contextKey);
   const heads = headsOf(rows);
+  const headArray = new ByteWriter();
+  writeArrayHeader(headArray, types.head, heads.length);
+  for (const head of heads) writeHead(headArray, head);
   const query = CompiledQuery.raw(APPEND, [
     int8Array(fences.map(({ partition }) => BigInt(partition))),
     int8Array(fences.map(({ epoch }) => epoch)),
     fences.length,
-    recordArray(types.head, heads.map(encodeHead)),
+    headArray.take(),
     heads.length,
     recordArray(
       types.row,
@@ -194,23 +197,17 @@ function isNext(row: Buffer, last: Buffer): boolean {
 }
 
 const HEAD_FIELDS = 10;
-const headWriter = new ByteWriter();
 
-function encodeHead({ first, last, rootHash, upgradedTo }: NewHead): Buffer {
-  const writer = headWriter;
-  writeRecord(writer, HEAD_FIELDS, () => {
-    int8Field(writer, first.contextKey);
-    int8Field(writer, sequenceOf(first.row));
-    byteaField(writer, priorHashOf(first.row));
-    int8Field(writer, sequenceOf(last.row));
-    byteaField(writer, hashOf(last.row));
-    byteaField(writer, sealOf(last.row));
-    int8Field(writer, BigInt(last.stateBytes));
-    byteaField(writer, rootHash);
-    byteaField(writer, upgradedTo === null ? null : decodeId(upgradedTo));
-    boolField(writer, last.isTombstone);
-  });
-  return writer.take();
+function writeHead(writer: ByteWriter, { first, last, rootHash, upgradedTo }: NewHead): void {
+  const start = openRecord(writer, HEAD_FIELDS);
+  writer.raw(headFieldsOf(last.row));
+  int8Field(writer, sequenceOf(first.row));
+  byteaField(writer, priorHashOf(first.row));
+  int8Field(writer, BigInt(last.stateBytes));
+  byteaField(writer, rootHash);
+  byteaField(writer, upgradedTo === null ? null : decodeId(upgradedTo));
+  boolField(writer, last.isTombstone);
+  writer.patchLength(start);
 }
 
 /** OIDs of the composite types: a binary array names the type of its elements. */

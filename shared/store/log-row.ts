@@ -1,22 +1,23 @@
-import { decodeId } from '#shared/crypto/base58.ts';
+import { recentId } from '#shared/crypto/base58.ts';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import { encodeChanges, encodeEvents } from '#shared/protocol/seal.ts';
 import { ByteWriter } from '#shared/util/byte-writer.ts';
-import { byteaField, int4Field, int8Field, textField, writeRecord } from './pg-record.ts';
+import { byteaField, int4Field, int8Field, openRecord, textField } from './pg-record.ts';
 
 /** The attributes of the type `log_row`, which are columns of `transactions`, in this order. */
 export const LOG_ROW_COLUMNS =
-  'context, sequence, hash, prior_hash, seal, root_hash, kind, method, payload, ' +
+  'context, sequence, hash, seal, prior_hash, root_hash, kind, method, payload, ' +
   'executor_public_key, principal, request_id, time_ns, random_seed, fuel_limit, status, output, ' +
   'error, events, changes, artifact, fuel_used, execution_version';
 
 const COLUMNS = 23;
-/** Places of the attributes in front, whose lengths do not differ, in the layout of `writeRecord`. */
+/** Places of the attributes in front, whose lengths do not differ, in the layout of `openRecord`. */
+const FIELDS_AT = 8;
 const CONTEXT_AT = 16;
 const SEQUENCE_AT = 32;
 const HASH_AT = 48;
-const PRIOR_HASH_AT = 88;
-const SEAL_AT = 128;
+const SEAL_AT = 88;
+const PRIOR_HASH_AT = 128;
 const ROOT_HASH_AT = 168;
 const HASH_BYTES = 32;
 
@@ -25,31 +26,31 @@ const HASH_BYTES = 32;
  * copied from there on. Its context is 0 until `setContext`.
  */
 export function writeLogRow(writer: ByteWriter, transaction: Transaction): void {
-  writeRecord(writer, COLUMNS, () => {
-    int8Field(writer, 0n);
-    int8Field(writer, transaction.sequence);
-    byteaField(writer, decodeId(transaction.hash));
-    byteaField(writer, decodeId(transaction.priorHash));
-    byteaField(writer, transaction.seal);
-    byteaField(writer, transaction.rootHash);
-    textField(writer, transaction.kind);
-    textField(writer, transaction.method);
-    byteaField(writer, transaction.payload);
-    byteaField(writer, decodeId(transaction.executorPublicKey));
-    textField(writer, transaction.principal);
-    textField(writer, transaction.requestId);
-    int8Field(writer, transaction.timeNs);
-    byteaField(writer, transaction.randomSeed);
-    int8Field(writer, transaction.fuelLimit);
-    textField(writer, transaction.status);
-    byteaField(writer, transaction.output);
-    textField(writer, transaction.error);
-    byteaField(writer, encodeEvents(transaction.events));
-    byteaField(writer, encodeChanges(transaction.changes));
-    byteaField(writer, transaction.artifact);
-    int8Field(writer, transaction.fuelUsed);
-    int4Field(writer, transaction.executionVersion);
-  });
+  const start = openRecord(writer, COLUMNS);
+  int8Field(writer, 0n);
+  int8Field(writer, transaction.sequence);
+  byteaField(writer, recentId(transaction.hash));
+  byteaField(writer, transaction.seal);
+  byteaField(writer, recentId(transaction.priorHash));
+  byteaField(writer, transaction.rootHash);
+  textField(writer, transaction.kind);
+  textField(writer, transaction.method);
+  byteaField(writer, transaction.payload);
+  byteaField(writer, recentId(transaction.executorPublicKey));
+  textField(writer, transaction.principal);
+  textField(writer, transaction.requestId);
+  int8Field(writer, transaction.timeNs);
+  byteaField(writer, transaction.randomSeed);
+  int8Field(writer, transaction.fuelLimit);
+  textField(writer, transaction.status);
+  byteaField(writer, transaction.output);
+  textField(writer, transaction.error);
+  byteaField(writer, encodeEvents(transaction.events));
+  byteaField(writer, encodeChanges(transaction.changes));
+  byteaField(writer, transaction.artifact);
+  int8Field(writer, transaction.fuelUsed);
+  int4Field(writer, transaction.executionVersion);
+  writer.patchLength(start);
 }
 
 export function encodeLogRow(transaction: Transaction): Buffer {
@@ -77,6 +78,11 @@ export function priorHashOf(row: Buffer): Buffer {
 
 export function sealOf(row: Buffer): Buffer {
   return row.subarray(SEAL_AT, SEAL_AT + HASH_BYTES);
+}
+
+/** Context, sequence, hash and seal, as the fields of a record that they are. */
+export function headFieldsOf(row: Buffer): Buffer {
+  return row.subarray(FIELDS_AT, SEAL_AT + HASH_BYTES);
 }
 
 /** What the guest committed, or null. */

@@ -8,16 +8,15 @@ const INT4_OID = 23;
 const TEXT_OID = 25;
 
 /**
- * Writes a composite in Postgres' binary format, as an element of an array of them. Layout
- * (record_send): i32 byte length, i32 fields, then per field i32 type OID, i32 byte length (−1 for
- * null) and its bytes.
+ * Begins a composite in Postgres' binary format, as an element of an array of them; its fields
+ * follow, and then `patchLength` of what this returns. Layout (record_send): i32 byte length, i32
+ * fields, then per field i32 type OID, i32 byte length (−1 for null) and its bytes.
  */
-export function writeRecord(writer: ByteWriter, fields: number, write: () => void): void {
+export function openRecord(writer: ByteWriter, fields: number): number {
   const start = writer.length;
   writer.i32(0);
   writer.i32(fields);
-  write();
-  writer.patchLength(start);
+  return start;
 }
 
 export function int8Field(writer: ByteWriter, value: bigint): void {

@@ -309,9 +309,10 @@ async function takeLease(name: string): Promise<bigint> {
 /** Buffers and Uint8Arrays compare by content. */
 function normal(value: unknown): unknown {
   return JSON.parse(
-    JSON.stringify(value, (_key, field: unknown) =>
-      typeof field === 'bigint' ? `${field}` : field,
-    ).replaceAll(/\{"type":"Buffer","data":(\[[^\]]*\])\}/g, '$1'),
+    JSON.stringify(value, (_key, field: unknown) => {
+      if (field instanceof Uint8Array) return [...field];
+      return typeof field === 'bigint' ? `${field}` : field;
+    }).replaceAll(/\{"type":"Buffer","data":(\[[^\]]*\])\}/g, '$1'),
   );
 }
 
