@@ -14,7 +14,7 @@ import {
 } from '#shared/protocol/json-rpc.ts';
 import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
 import { type Authenticate, retryAfterOf } from '#shared/service/authenticate.ts';
-import { CORS_HEADERS } from '#shared/service/cors.ts';
+import { ANY_ORIGIN, CORS_HEADERS } from '#shared/service/cors.ts';
 import { readBody } from '#shared/service/read-body.ts';
 import { rpcErrorOf } from './rpc-error.ts';
 
@@ -28,7 +28,7 @@ export interface JsonRpcOptions {
 /** `POST /jsonrpc`, answered straight from `node:http`: this is the hot path. */
 export function createJsonRpcHandler(options: JsonRpcOptions) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    if (request.method === 'OPTIONS') return void send(response, 204, '', 'text/plain');
+    if (request.method === 'OPTIONS') return void response.writeHead(204, CORS_HEADERS).end();
     if (request.method !== 'POST') return void send(response, 405, '', 'text/plain');
     handle(options, request, response).catch((error: unknown) => {
       if (!(error instanceof AppError)) options.log.error({ err: error }, 'a request failed');
@@ -130,10 +130,8 @@ function sendFailure(response: ServerResponse, error: unknown): void {
 }
 
 function send(response: ServerResponse, status: number, body: string, type: string): void {
-  response.writeHead(status, {
-    ...CORS_HEADERS,
-    'content-type': type,
-    'content-length': Buffer.byteLength(body),
-  });
+  const length = String(Buffer.byteLength(body));
+  const headers = [...ANY_ORIGIN, 'content-type', type, 'content-length', length];
+  response.writeHead(status, headers);
   response.end(body);
 }

@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { AppError } from '#shared/domain/app-error.ts';
-import type { Transaction } from '#shared/domain/transaction.ts';
 import {
   decodeExecuteRequest,
   encodeExecuteReply,
@@ -13,6 +12,7 @@ import {
 import { createAuthenticate } from '#shared/service/authenticate.ts';
 import { askOwner, retryUntil } from '#shared/service/request-execution.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
+import { sequenceOf } from '#shared/store/log-row.ts';
 import { Announcer } from './commit/announcer.ts';
 import { Committer } from './commit/committer.ts';
 import type { ExecutorConfig } from './config.ts';
@@ -41,7 +41,10 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     recheck: () => owner.recheck(),
     onCommitted: (entries) => {
       metrics.batchRows.observe(entries.length);
-      for (const { transaction } of entries) announce(transaction);
+      for (const { lane, row, notice, status } of entries) {
+        metrics.transactions[status].inc();
+        announcer.announce({ contextId: lane.contextId, sequence: sequenceOf(row) }, notice);
+      }
     },
   });
   const owner: PartitionOwner = new PartitionOwner({
@@ -79,7 +82,10 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     onExecuted: (fuelUsed) => metrics.fuel.observe(Number(fuelUsed)),
     holdBackMs: config.wallClockMs,
     queueMax: config.queueMax,
-    onCreated: announce,
+    onCreated: (contextId, { sequence, notice }) => {
+      metrics.transactions.ok.inc();
+      announcer.announce({ contextId, sequence }, notice);
+    },
   });
   const responders = new Responders(bus, executor, log);
   metrics.observe({
@@ -126,11 +132,6 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
         ? askOwner(bus, request, deadlineMs)
         : executor.execute(request),
     );
-  }
-
-  function announce(transaction: Transaction): void {
-    metrics.transactions.inc({ status: transaction.status });
-    announcer.announce(transaction);
   }
 }
 

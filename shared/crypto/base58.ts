@@ -7,6 +7,7 @@ const CHUNK = 58 ** CHUNK_DIGITS;
 const LIMB = 0x1000000;
 const DECODED_DIGITS = 4;
 
+const CODES = Buffer.from(ALPHABET);
 const VALUES = new Int8Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i += 1) VALUES[ALPHABET.charCodeAt(i)] = i;
 
@@ -17,29 +18,36 @@ export function encodeBase58(bytes: Uint8Array): string {
   const limbs: number[] = [];
   for (let at = zeros; at < bytes.length; ) {
     const width = Math.min(2, bytes.length - at);
-    let carry = 0;
-    for (let i = 0; i < width; i += 1) carry = carry * 256 + (bytes[at + i] ?? 0);
-    const scale = 256 ** width;
+    let carry = bytes[at] ?? 0;
+    if (width === 2) carry = carry * 256 + (bytes[at + 1] ?? 0);
+    const scale = width === 2 ? 65_536 : 256;
     for (let i = 0; i < limbs.length; i += 1) {
       const value = (limbs[i] ?? 0) * scale + carry;
-      limbs[i] = value % CHUNK;
       carry = Math.floor(value / CHUNK);
+      limbs[i] = value - carry * CHUNK;
     }
     if (carry > 0) limbs.push(carry);
     at += width;
   }
-  let text = '';
-  for (let i = 0; i < limbs.length; i += 1) {
-    let limb = limbs[i] ?? 0;
-    let digits = '';
-    const isTop = i === limbs.length - 1;
-    for (let d = 0; isTop ? limb > 0 : d < CHUNK_DIGITS; d += 1) {
-      digits = ALPHABET.charAt(limb % 58) + digits;
-      limb = Math.floor(limb / 58);
+  return '1'.repeat(zeros) + digitsOf(limbs);
+}
+
+/** The digits of a number in limbs of `CHUNK`, least first. */
+function digitsOf(limbs: readonly number[]): string {
+  const digits = Buffer.allocUnsafe(limbs.length * CHUNK_DIGITS);
+  let at = digits.length;
+  for (const limb of limbs) {
+    let rest = limb;
+    for (let d = 0; d < CHUNK_DIGITS; d += 1) {
+      const next = Math.floor(rest / 58);
+      at -= 1;
+      digits[at] = CODES[rest - next * 58] ?? 0;
+      rest = next;
     }
-    text = digits + text;
   }
-  return '1'.repeat(zeros) + text;
+  // The topmost limb is filled up with zeros, which are no digits of the number.
+  while (at < digits.length && digits[at] === CODES[0]) at += 1;
+  return digits.toString('latin1', at);
 }
 
 /** Decodes Bitcoin-alphabet text. Throws an Error that names the first bad character. */
@@ -97,5 +105,21 @@ export function decodeId(text: string): Uint8Array {
   if (bytes?.length !== ID_BYTES) {
     throw new Error(`invalid length ${text.length}, expected a base58 encoded hash`);
   }
+  return bytes;
+}
+
+const RECENT_MAX = 4_096;
+const recent = new Map<string, Uint8Array>();
+
+/**
+ * As `decodeId`, for ids of our own that are asked for again and again: a context and its members
+ * with each of its transactions, a hash by the transaction after it. The bytes are shared.
+ */
+export function recentId(text: string): Uint8Array {
+  const known = recent.get(text);
+  if (known !== undefined) return known;
+  const bytes = decodeId(text);
+  if (recent.size >= RECENT_MAX) recent.clear();
+  recent.set(text, bytes);
   return bytes;
 }

@@ -7,22 +7,25 @@ import type {
   PublicKey,
   TransactionHash,
 } from '#shared/domain/ids.ts';
+import { ownText } from '#shared/util/own-text.ts';
 
 const KNOWN_MAX = 10_000;
-const known = new Set<string>();
+const known = new Map<string, string>();
 
 /** Checks untrusted text. Throws AppError `invalid_request` with the dialect's words. */
 function parseId(text: unknown): string {
   if (typeof text !== 'string') throw new AppError('invalid_request', 'an id is a base58 string');
-  if (known.has(text)) return text;
+  const same = known.get(text);
+  if (same !== undefined) return same;
   try {
     decodeId(text);
   } catch (error) {
     throw new AppError('invalid_request', error instanceof Error ? error.message : 'invalid id');
   }
   if (known.size >= KNOWN_MAX) known.clear();
-  known.add(text);
-  return text;
+  const own = ownText(text);
+  known.set(own, own);
+  return own;
 }
 
 export const parseContextId = (text: unknown): ContextId => parseId(text) as ContextId;

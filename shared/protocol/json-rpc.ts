@@ -1,5 +1,7 @@
+import { isAscii } from 'node:buffer';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
+import { ownText } from '#shared/util/own-text.ts';
 import { parseContextId, parsePublicKey } from './ids.ts';
 import { JsonError, type JsonNode, parseJson, printJson } from './lossless-json.ts';
 
@@ -43,13 +45,12 @@ type Members = ReadonlyMap<string, JsonNode>;
 
 const REQUEST_ID_CHARS_MAX = 128;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
-const encoder = new TextEncoder();
 
 /** Parses the body of `POST /jsonrpc`. Never throws. */
 export function parseJsonRpcRequest(body: Uint8Array): ParsedRequest {
   let root: JsonNode;
   try {
-    root = parseJson(utf8.decode(body));
+    root = parseJson(decodeUtf8(body));
   } catch (error) {
     const reason = error instanceof JsonError ? error.message : 'invalid UTF-8';
     return malformed(400, `Failed to parse the request body as JSON: ${reason}`);
@@ -85,7 +86,7 @@ export function encodeResult(
   let text = 'null';
   if (output !== null) {
     try {
-      text = utf8.decode(output);
+      text = decodeUtf8(output);
       JSON.parse(text);
     } catch (error) {
       const message = error instanceof Error ? error.message : 'the output is not JSON';
@@ -100,6 +101,12 @@ export function encodeResult(
 
 export function encodeError(id: RawId, error: RpcError): string {
   return `{"jsonrpc":"2.0","id":${id},"error":${JSON.stringify(error)}}`;
+}
+
+/** Throws a TypeError for what is not UTF-8. */
+function decodeUtf8(bytes: Uint8Array): string {
+  if (!isAscii(bytes)) return utf8.decode(bytes);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
@@ -120,7 +127,7 @@ function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
     params: {
       contextId,
       method: name,
-      argsJson: encoder.encode(printJson(args)),
+      argsJson: Buffer.from(printJson(args)),
       executorPublicKey: executor === null ? null : parsePublicKey(executor),
       requestId: idempotencyKeyOf(params.members),
       reportFuel: flagOf(params.members, 'reportFuel'),
@@ -139,7 +146,7 @@ function idempotencyKeyOf(members: Members): string | null {
   if (text.length === 0 || text.length > REQUEST_ID_CHARS_MAX || text.includes('\0')) {
     throw bad(`invalid length: \`requestId\` has 1 to ${REQUEST_ID_CHARS_MAX} characters`);
   }
-  return text;
+  return ownText(text);
 }
 
 function flagOf(members: Members, field: string): boolean {

@@ -21,8 +21,15 @@ const DEPTH_MAX = 127;
 const I64_MIN = -(2n ** 63n);
 const U64_MAX = 2n ** 64n - 1n;
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
-const PLAIN = /[^"\\\p{Cc}]*/uy;
-const SPACE = /[ \t\n\r]*/y;
+/** Up to this length a text is looked through faster here than it is handed to JSON.stringify. */
+const SHORT_CHARS = 128;
+const TAB = 0x09;
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+const SPACE = 0x20;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const DELETE = 0x7f;
 const ESCAPES: Readonly<Record<string, string>> = {
   '"': '"',
   '\\': '\\',
@@ -42,13 +49,16 @@ export function parseJson(text: string): JsonNode {
 export function printJson(node: JsonNode): string {
   switch (node.kind) {
     case 'object': {
-      const members = [...node.members].sort(([a], [b]) => compareUtf8(a, b));
-      return `{${members.map(([key, value]) => `${JSON.stringify(key)}:${printJson(value)}`).join(',')}}`;
+      let text = '';
+      for (const [key, value] of sorted(node.members)) {
+        text += `${text === '' ? '{' : ','}${quote(key)}:${printJson(value)}`;
+      }
+      return text === '' ? '{}' : `${text}}`;
     }
     case 'array':
       return `[${node.items.map(printJson).join(',')}]`;
     case 'string':
-      return JSON.stringify(node.value);
+      return quote(node.value);
     case 'number':
       return node.text;
     case 'boolean':
@@ -56,6 +66,33 @@ export function printJson(node: JsonNode): string {
     case 'null':
       return 'null';
   }
+}
+
+type Members = ReadonlyMap<string, JsonNode>;
+
+function sorted(members: Members): Iterable<[string, JsonNode]> {
+  let last: string | null = null;
+  for (const key of members.keys()) {
+    if (last !== null && compareUtf8(last, key) > 0) {
+      return [...members].sort(([a], [b]) => compareUtf8(a, b));
+    }
+    last = key;
+  }
+  return members;
+}
+
+function quote(text: string): string {
+  return isPlain(text) ? `"${text}"` : JSON.stringify(text);
+}
+
+/** True for a text that JSON writes as it is. */
+function isPlain(text: string): boolean {
+  if (text.length > SHORT_CHARS) return false;
+  for (let i = 0; i < text.length; i += 1) {
+    const code = text.charCodeAt(i);
+    if (code < SPACE || code === QUOTE || code === BACKSLASH || code >= DELETE) return false;
+  }
+  return true;
 }
 
 /** UTF-16 order differs from byte order only where surrogates meet the end of the basic plane. */
@@ -132,18 +169,30 @@ class Parser {
     this.#at += 1;
     let value = '';
     for (;;) {
-      value += this.#match(PLAIN)?.[0] ?? '';
-      const char = this.#text[this.#at];
-      this.#at += 1;
-      if (char === '"') break;
-      if (char === '\\') value += this.#escape();
-      // The class of control characters is wider than what JSON forbids.
-      else if (char !== undefined && char >= '\x7f') value += char;
-      else if (char === undefined) throw this.#error('EOF while parsing a string');
+      const start = this.#at;
+      const end = this.#endOfPlain();
+      const part = this.#text.slice(start, end);
+      value = value === '' ? part : value + part;
+      this.#at = end + 1;
+      const code = this.#text.charCodeAt(end);
+      if (code === QUOTE) break;
+      if (code === BACKSLASH) value += this.#escape();
+      else if (end >= this.#text.length) throw this.#error('EOF while parsing a string');
       else throw this.#error('control character found while parsing a string');
     }
     if (!value.isWellFormed()) throw this.#error('lone surrogate found');
     return value;
+  }
+
+  /** Where the next character is that is not one of the string itself. */
+  #endOfPlain(): number {
+    const text = this.#text;
+    let at = this.#at;
+    for (; at < text.length; at += 1) {
+      const code = text.charCodeAt(at);
+      if (code === QUOTE || code === BACKSLASH || code < SPACE) break;
+    }
+    return at;
   }
 
   #escape(): string {
@@ -158,8 +207,10 @@ class Parser {
   }
 
   #number(): JsonNode {
-    const match = this.#match(NUMBER);
+    NUMBER.lastIndex = this.#at;
+    const match = NUMBER.exec(this.#text);
     if (match === null) throw this.#error('expected value');
+    this.#at = NUMBER.lastIndex;
     const [text, fraction, exponent] = match;
     if (fraction === undefined && exponent === undefined && text !== '-0') {
       if (text.length < 16) return { kind: 'number', text };
@@ -196,14 +247,13 @@ class Parser {
   }
 
   #space(): void {
-    this.#match(SPACE);
-  }
-
-  #match(pattern: RegExp): RegExpExecArray | null {
-    pattern.lastIndex = this.#at;
-    const match = pattern.exec(this.#text);
-    if (match !== null) this.#at = pattern.lastIndex;
-    return match;
+    for (; this.#at < this.#text.length; this.#at += 1) {
+      const code = this.#text.charCodeAt(this.#at);
+      if (code > SPACE) return;
+      const isSpace =
+        code === SPACE || code === LINE_FEED || code === TAB || code === CARRIAGE_RETURN;
+      if (!isSpace) return;
+    }
   }
 
   #error(reason: string): JsonError {

@@ -1,4 +1,4 @@
-import { decodeId } from '#shared/crypto/base58.ts';
+import { recentId } from '#shared/crypto/base58.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
 import type { ApplicationEvent, StateChange, Transaction } from '#shared/domain/transaction.ts';
 import { assert } from '#shared/util/assert.ts';
@@ -41,14 +41,14 @@ export function sealTransaction(transaction: Unsealed, previousSeal: Uint8Array)
   const writer = new Writer();
   writer.u8(isMetered ? SEAL_VERSION.metered : SEAL_VERSION.unmetered);
   writer.raw(previousSeal);
-  writer.raw(decodeId(transaction.contextId));
+  writer.raw(recentId(transaction.contextId));
   writer.u64(transaction.sequence);
-  writer.raw(decodeId(transaction.hash));
-  writer.raw(decodeId(transaction.priorHash));
+  writer.raw(recentId(transaction.hash));
+  writer.raw(recentId(transaction.priorHash));
   writer.text(transaction.kind);
   writer.text(transaction.method);
   writer.bytes(transaction.payload);
-  writer.raw(decodeId(transaction.executorPublicKey));
+  writer.raw(recentId(transaction.executorPublicKey));
   writer.text(transaction.principal);
   writer.optional(transaction.requestId, (text) => writer.text(text));
   writer.u64(transaction.timeNs);

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Bus } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
@@ -7,7 +8,7 @@ import type { Principal } from '#shared/domain/permissions.ts';
 import type { Clock } from '#shared/util/clock.ts';
 
 /** Tells who makes an HTTP request; throws AppError `unauthorized` for credentials that are wrong. */
-export type Authenticate = (request: IncomingMessage) => Promise<Principal>;
+export type Authenticate = (request: IncomingMessage) => Principal | Promise<Principal>;
 
 /** All that a request says about its caller. */
 export interface Credentials {
@@ -47,35 +48,71 @@ const CACHE_ENTRIES_MAX = 10_000;
 const REQUEST_MS = 5_000;
 
 interface Known {
-  readonly reply: VerifyReply;
+  readonly principal: Principal;
   readonly untilMs: number;
+}
+
+/** What the last request of a connection said, and who it was. */
+interface LastRequest {
+  readonly url: string | undefined;
+  readonly rawHeaders: readonly string[];
+  readonly known: Known;
 }
 
 /**
  * Asks the `auth` service about the credentials of a request, remembering who is let in for half a
- * second, but not by headers that are good for one request only.
+ * second, but not by headers that are good for one request only. The next request of a connection
+ * is mostly the same in all that matters, and is told from the last one without looking closer.
  */
 export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
-  const cache = new Map<string, Known>();
+  let cache = new Map<string, Known>();
+  let lastOf = new WeakMap<Socket, LastRequest>();
   let changes = 0;
   bus.subscribe(subjects.authChanged, () => {
     changes += 1;
-    cache.clear();
+    cache = new Map();
+    lastOf = new WeakMap();
   });
-  return async (request) => {
+  return (request) => {
+    const last = lastOf.get(request.socket);
+    if (last !== undefined && isFresh(last.known) && isSame(request, last)) {
+      return last.known.principal;
+    }
     const credentials = credentialsOf(request);
     const key = cacheKeyOf(credentials);
     const known = key === null ? undefined : cache.get(key);
-    if (known !== undefined && known.untilMs > clock.monotonicMs()) return principalOf(known.reply);
-    const changesBefore = changes;
-    const reply = await verifyCredentials(bus, clock, credentials);
-    // An answer from before a change is not remembered beyond it.
-    if (key !== null && 'principal' in reply && changes === changesBefore) {
-      if (cache.size >= CACHE_ENTRIES_MAX) cache.clear();
-      cache.set(key, { reply, untilMs: clock.monotonicMs() + CACHE_MS });
-    }
-    return principalOf(reply);
+    if (known === undefined || !isFresh(known)) return ask(credentials, key);
+    const { socket, url, rawHeaders } = request;
+    if (request.headers.upgrade === undefined) lastOf.set(socket, { url, rawHeaders, known });
+    return known.principal;
   };
+
+  function isFresh({ untilMs }: Known): boolean {
+    return untilMs > clock.monotonicMs();
+  }
+
+  async function ask(credentials: Credentials, key: string | null): Promise<Principal> {
+    const changesBefore = changes;
+    const principal = principalOf(await verifyCredentials(bus, clock, credentials));
+    // An answer from before a change is not remembered beyond it.
+    if (key !== null && changes === changesBefore) {
+      if (cache.size >= CACHE_ENTRIES_MAX) cache.clear();
+      cache.set(key, { principal, untilMs: clock.monotonicMs() + CACHE_MS });
+    }
+    return principal;
+  }
+}
+
+/** True when nothing differs but the length of the body. */
+function isSame({ url, rawHeaders }: IncomingMessage, last: LastRequest): boolean {
+  if (url !== last.url || rawHeaders.length !== last.rawHeaders.length) return false;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i];
+    if (name !== last.rawHeaders[i]) return false;
+    const isLength = name?.length === 14 && name.toLowerCase() === 'content-length';
+    if (!isLength && rawHeaders[i + 1] !== last.rawHeaders[i + 1]) return false;
+  }
+  return true;
 }
 
 /** Asks without remembering. */

@@ -5,3 +5,6 @@ export const CORS_HEADERS = {
   'access-control-allow-methods': 'POST, GET, DELETE, PUT, OPTIONS',
   'access-control-allow-private-network': 'true',
 } as const;
+
+/** All that an answer needs: the others are read from the answer to a preflight only. */
+export const ANY_ORIGIN = ['access-control-allow-origin', '*'] as const;

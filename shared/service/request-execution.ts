@@ -36,38 +36,41 @@ export async function askOwner(
  * Runs `attempt` again while it is refused as `unavailable` or `stale_epoch`, which both mean that
  * nothing was done, and throws `timeout` once the deadline has passed, whatever is under way then.
  */
-export async function retryUntil<T>(
+export function retryUntil<T>(
   clock: Clock,
   deadlineMs: number,
   attempt: () => Promise<T>,
 ): Promise<T> {
-  const expired = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
+  return new Promise((resolve, reject) => {
+    // Most calls succeed at once: only a wait between two attempts needs a signal.
+    let waiting: AbortController | null = null;
+    let isOver = false;
+    const timer = setTimeout(
       () => {
-        expired.abort();
+        isOver = true;
+        waiting?.abort();
         reject(new AppError('timeout', 'no answer within the deadline; the outcome is unknown'));
       },
       Math.max(1, deadlineMs - clock.nowMs()),
     );
+    const succeed = (value: T): void => {
+      clearTimeout(timer);
+      resolve(value);
+    };
+    const tryOnce = (count: number): void => {
+      attempt().then(succeed, (error: unknown) => {
+        if (isOver) return;
+        if (isUndone(error)) {
+          waiting = new AbortController();
+          void backoff(count, waiting.signal).then(() => isOver || tryOnce(count + 1));
+        } else {
+          clearTimeout(timer);
+          reject(error instanceof Error ? error : new Error('unknown failure'));
+        }
+      });
+    };
+    tryOnce(0);
   });
-  try {
-    return await Promise.race([retrying(attempt, expired.signal), timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function retrying<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  for (let count = 0; ; count += 1) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (signal.aborted || !isUndone(error)) throw error;
-      await backoff(count, signal);
-    }
-  }
 }
 
 function isUndone(error: unknown): boolean {

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
-import type { Fence } from './transaction-log.ts';
+import type { Fence } from './log-append.ts';
 
 /**
  * Takes every partition that is free, expired or still in the name of `owner` from before a

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { encodeId } from '#shared/crypto/base58.ts';
-import type { ApplicationId, ContextId, TransactionHash } from '#shared/domain/ids.ts';
+import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import type { StateChange, Transaction, TransactionKind } from '#shared/domain/transaction.ts';
 import { transactionHashFromBytes } from '#shared/protocol/ids.ts';
 import type { LogNotice } from '#shared/protocol/log-notice.ts';
@@ -83,69 +83,26 @@ export async function readApplications(
   return [first, ...upgrades.filter((each) => each.sequence <= sequence).map(({ to }) => to)];
 }
 
-/** What a request id was used for, and the answer that it got. */
-export interface LoggedRequest {
-  readonly requestId: string;
-  readonly kind: string;
-  readonly method: string;
-  /** SHA-256 of the payload. */
-  readonly payloadHash: Uint8Array;
-  readonly status: 'ok' | 'failed';
-  readonly output: Uint8Array | null;
-  readonly error: string | null;
-  readonly fuelUsed: bigint;
-  readonly sequence: bigint;
-  readonly hash: TransactionHash;
-}
-
 /**
- * Those of a context's own last `limit` transactions that carry a request id and a small answer: a
- * fork knows none of its parents'. `isWholeLog` when there is no other request id.
+ * The request ids of a context's own last `limit` transactions, oldest first: a fork knows none of
+ * its parents'. `isWholeLog` when there is no other.
  */
-export async function readRecentRequests(
+export async function readRecentRequestIds(
   database: Database,
   lineage: Lineage,
-  { limit, outputBytesMax }: { readonly limit: number; readonly outputBytesMax: number },
-): Promise<{ readonly requests: LoggedRequest[]; readonly isWholeLog: boolean }> {
+  limit: number,
+): Promise<{ readonly requestIds: string[]; readonly isWholeLog: boolean }> {
   const own = ownPart(lineage);
-  const { rows } = await sql<{
-    request_id: string | null;
-    kind: string;
-    method: string;
-    payload_hash: Buffer;
-    status: string;
-    output: Buffer | null;
-    output_bytes: number;
-    error: string | null;
-    fuel_used: string;
-    sequence: string;
-    hash: Buffer;
-  }>`
-    SELECT request_id, kind, method, sha256(payload) AS payload_hash, status, error, fuel_used,
-      sequence, hash,
-      COALESCE(octet_length(output), 0) AS output_bytes,
-      CASE WHEN octet_length(output) <= ${outputBytesMax} THEN output END AS output
-    FROM transactions WHERE context = ${own.contextKey.toString()}
-    ORDER BY sequence DESC LIMIT ${limit}`.execute(database.kysely);
-  const requests = rows.flatMap((row) =>
-    row.request_id === null || row.output_bytes > outputBytesMax
-      ? []
-      : {
-          requestId: row.request_id,
-          kind: row.kind,
-          method: row.method,
-          payloadHash: row.payload_hash,
-          status: row.status === 'ok' ? ('ok' as const) : ('failed' as const),
-          output: row.output,
-          error: row.error,
-          fuelUsed: BigInt(row.fuel_used),
-          sequence: BigInt(row.sequence),
-          hash: transactionHashFromBytes(row.hash),
-        },
-  );
+  const rows = await database.kysely
+    .selectFrom('transactions')
+    .select(['sequence', 'request_id'])
+    .where('context', '=', own.contextKey.toString())
+    .orderBy('sequence', 'desc')
+    .limit(limit)
+    .execute();
+  const requestIds = rows.flatMap((row) => row.request_id ?? []).toReversed();
   const isToTheStart = rows.length === 0 || rows.at(-1)?.sequence === own.first.toString();
-  const isComplete = rows.every(({ output_bytes: bytes }) => bytes <= outputBytesMax);
-  return { requests: requests.toReversed(), isWholeLog: isToTheStart && isComplete };
+  return { requestIds, isWholeLog: isToTheStart };
 }
 
 /** What subscribers are told of `limit` transactions from `from` on, ordered by sequence. */

@@ -5,12 +5,14 @@ import * as log from './migrations/0001-log.ts';
 import * as identity from './migrations/0002-identity.ts';
 import * as execution from './migrations/0003-execution.ts';
 import * as fork from './migrations/0004-fork.ts';
+import * as append from './migrations/0005-append.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-log': log,
   '0002-identity': identity,
   '0003-execution': execution,
   '0004-fork': fork,
+  '0005-append': append,
 };
 
 export interface MigrateOptions {

@@ -1,3 +1,5 @@
+import type { ByteWriter } from '#shared/util/byte-writer.ts';
+
 /** Type OIDs of pg_type. */
 const INT8_OID = 20;
 const BYTEA_OID = 17;
@@ -28,6 +30,28 @@ export function textArray(values: readonly (string | null)[]): Buffer {
     values.map((value) => (value === null ? null : Buffer.from(value))),
     TEXT_OID,
   );
+}
+
+/** Begins an array of composites of the type `oid`; as many of them follow. */
+export function writeArrayHeader(writer: ByteWriter, oid: number, length: number): void {
+  writer.i32(1);
+  writer.i32(0);
+  writer.i32(oid);
+  writer.i32(length);
+  writer.i32(1);
+}
+
+/** An array of composites of the type `oid`; each element begins with its i32 byte length. */
+export function recordArray(oid: number, elements: readonly Uint8Array[]): Buffer {
+  let size = HEADER_BYTES;
+  for (const element of elements) size += element.length;
+  const buffer = Buffer.allocUnsafe(size);
+  let at = writeHeader(buffer, { oid, length: elements.length, hasNull: false });
+  for (const element of elements) {
+    buffer.set(element, at);
+    at += element.length;
+  }
+  return buffer;
 }
 
 function variableArray(values: readonly (Uint8Array | null)[], oid: number): Buffer {

@@ -18,13 +18,9 @@ import { sealTransaction } from '#shared/protocol/seal.ts';
 import { findSnapshot, readSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
 import { ownLog } from '#shared/store/lineage.ts';
 import { readRequest, readTransactions } from '#shared/store/log-reader.ts';
-import {
-  type AppendRow,
-  appendBatch,
-  createContext,
-  findContext,
-  LogConflictError,
-} from '#shared/store/transaction-log.ts';
+import { appendBatch, appendRowOf, LogConflictError } from '#shared/store/log-append.ts';
+import { encodeLogRow } from '#shared/store/log-row.ts';
+import { createContext, findContext } from '#shared/store/transaction-log.ts';
 import { createTestDatabase } from '../support/infra.ts';
 import { collect } from '../support/log.ts';
 
@@ -226,7 +222,7 @@ async function newContext(): Promise<TestContext> {
     epoch,
     contextId: id,
     applicationId,
-    transaction: init,
+    row: encodeLogRow(init),
     stateBytes: 0,
     member: { publicKey: executorPublicKey, sealedPrivateKey: null },
   });
@@ -234,11 +230,13 @@ async function newContext(): Promise<TestContext> {
   return { id, key: created.contextKey, init };
 }
 
+type Next = Parameters<typeof appendRowOf>[0];
+
 function next(
   context: TestContext,
   fields: Partial<Omit<Transaction, 'priorHash'>> & { priorHash?: string } = {},
   after: Transaction = context.init,
-): AppendRow {
+): Next {
   return {
     contextKey: context.key,
     stateBytes: 10,
@@ -286,8 +284,9 @@ function transactionAfter(
   return { ...unsealed, seal: sealTransaction(unsealed, prior?.seal ?? new Uint8Array(32)) };
 }
 
-function append(rows: readonly AppendRow[], at: bigint = epoch): Promise<'committed' | 'fenced'> {
-  return appendBatch(database, { partitions: [{ partition: PARTITION, epoch: at }], rows });
+function append(rows: readonly Next[], at: bigint = epoch): Promise<'committed' | 'fenced'> {
+  const fences = [{ partition: PARTITION, epoch: at }];
+  return appendBatch(database, { fences, rows: rows.map(appendRowOf) });
 }
 
 /** Takes all partitions for a new owner, as after the old one's lease expired. */
@@ -310,9 +309,10 @@ async function takeLease(name: string): Promise<bigint> {
 /** Buffers and Uint8Arrays compare by content. */
 function normal(value: unknown): unknown {
   return JSON.parse(
-    JSON.stringify(value, (_key, field: unknown) =>
-      typeof field === 'bigint' ? `${field}` : field,
-    ).replaceAll(/\{"type":"Buffer","data":(\[[^\]]*\])\}/g, '$1'),
+    JSON.stringify(value, (_key, field: unknown) => {
+      if (field instanceof Uint8Array) return [...field];
+      return typeof field === 'bigint' ? `${field}` : field;
+    }).replaceAll(/\{"type":"Buffer","data":(\[[^\]]*\])\}/g, '$1'),
   );
 }
 

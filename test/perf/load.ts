@@ -16,6 +16,8 @@ export interface LoadOptions {
 }
 
 export interface LoadFigures {
+  /** All answers, those of the warm-up too. */
+  readonly answered: number;
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -29,7 +31,9 @@ export async function runLoad(options: LoadOptions): Promise<LoadFigures> {
   const startMs = performance.now() + warmUpMs;
   const endMs = startMs + durationMs;
   const latencies: number[] = [];
+  let answered = 0;
   const record = (sentMs: number, nowMs: number) => {
+    answered += 1;
     if (nowMs >= startMs && nowMs < endMs) latencies.push(nowMs - sentMs);
   };
   await Promise.all(
@@ -37,6 +41,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadFigures> {
   );
   latencies.sort((a, b) => a - b);
   return {
+    answered,
     perSecond: (latencies.length / durationMs) * 1_000,
     p50Ms: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),

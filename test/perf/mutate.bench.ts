@@ -9,6 +9,7 @@ import {
   startBench,
   startYardstick,
 } from './bench.ts';
+import { readCpu } from './cpu.ts';
 import { type LoadFigures, type LoadOptions, runLoad } from './load.ts';
 import { measureGroupCommit } from './yardsticks/group-commit.ts';
 
@@ -71,16 +72,36 @@ const spread = (connection: number) => contexts[connection % CONTEXTS] ?? '';
 const isMutated = (body: string) => {
   if (!body.includes('"sequence":"')) throw new Error(body);
 };
-const runs: Readonly<Record<string, () => Promise<LoadFigures>>> = {
+/** Of the node under test: the rate, and the CPU time that it and Postgres spent on each mutation. */
+interface Figures extends LoadFigures {
+  readonly nodeCpuUs: number;
+  readonly postgresCpuUs: number;
+}
+
+const mutate = async (contextOf: (connection: number) => string): Promise<Figures> => {
+  const before = await readCpu(node.pid);
+  const figures = await load({
+    port: nodePort,
+    body: bodyIn(contextOf),
+    check: isMutated,
+    headers: [authorization],
+  });
+  const after = await readCpu(node.pid);
+  const each = (microseconds: number) => microseconds / figures.answered;
+  return {
+    ...figures,
+    nodeCpuUs: each(after.node - before.node),
+    postgresCpuUs: each(after.postgres - before.postgres),
+  };
+};
+const runs: Readonly<Record<string, () => Promise<LoadFigures & Partial<Figures>>>> = {
   koaEcho: () => load({ port: echoPort, body: bodyIn(spread), check: () => undefined }),
   naive: () => load({ port: naivePort, body: bodyIn(spread), check: isMutated }),
-  contexts64: () =>
-    load({ port: nodePort, body: bodyIn(spread), check: isMutated, headers: [authorization] }),
-  hotContext: () =>
-    load({ port: nodePort, body: bodyIn(() => hot), check: isMutated, headers: [authorization] }),
+  contexts64: () => mutate(spread),
+  hotContext: () => mutate(() => hot),
 };
 
-const results = new Map<string, LoadFigures[]>();
+const results = new Map<string, (LoadFigures & Partial<Figures>)[]>();
 const groupCommit: number[] = [];
 const fdatasync: number[] = [];
 for (let round = 1; round <= ROUNDS; round += 1) {
@@ -94,8 +115,8 @@ for (let round = 1; round <= ROUNDS; round += 1) {
 }
 process.stdout.write(`${(await readFile('/proc/loadavg', 'utf8').catch(() => '')).trim()}\n`);
 
-const of = (name: string, field: keyof LoadFigures) =>
-  (results.get(name) ?? []).map((figures) => figures[field]);
+const of = (name: string, field: keyof Figures) =>
+  (results.get(name) ?? []).map((figures) => figures[field] ?? Number.NaN);
 const ratio = (name: string, to: readonly number[]) =>
   median(of(name, 'perSecond').map((value, i) => value / (to[i] ?? Number.NaN)));
 printResult(
@@ -104,9 +125,13 @@ printResult(
     perSecond: median(of('contexts64', 'perSecond')),
     p50Ms: median(of('contexts64', 'p50Ms')),
     p99Ms: median(of('contexts64', 'p99Ms')),
+    nodeCpuUs: median(of('contexts64', 'nodeCpuUs')),
+    postgresCpuUs: median(of('contexts64', 'postgresCpuUs')),
     hotPerSecond: median(of('hotContext', 'perSecond')),
     hotP50Ms: median(of('hotContext', 'p50Ms')),
     hotP99Ms: median(of('hotContext', 'p99Ms')),
+    hotNodeCpuUs: median(of('hotContext', 'nodeCpuUs')),
+    hotPostgresCpuUs: median(of('hotContext', 'postgresCpuUs')),
     koaEchoPerSecond: median(of('koaEcho', 'perSecond')),
     naivePerSecond: median(of('naive', 'perSecond')),
     groupCommitPerSecond: median(groupCommit),

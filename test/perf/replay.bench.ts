@@ -17,7 +17,9 @@ import { blobIdOf } from '#shared/store/blob-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import { acquireLeases } from '#shared/store/leases.ts';
 import { streamChanges } from '#shared/store/log-reader.ts';
-import { appendBatch, createContext, findContext } from '#shared/store/transaction-log.ts';
+import { appendBatch, appendRowOf } from '#shared/store/log-append.ts';
+import { encodeLogRow } from '#shared/store/log-row.ts';
+import { createContext, findContext } from '#shared/store/transaction-log.ts';
 import { systemRandom } from '#shared/util/random.ts';
 import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import { createTestDatabase } from '../support/infra.ts';
@@ -138,7 +140,7 @@ async function writeLog(into: Database): Promise<TransactionRequest[]> {
     ...fence,
     contextId,
     applicationId,
-    transaction: run(init),
+    row: encodeLogRow(run(init)),
     stateBytes: state.bytes,
     member: { publicKey: executorPublicKey, sealedPrivateKey: null },
   });
@@ -149,12 +151,14 @@ async function writeLog(into: Database): Promise<TransactionRequest[]> {
       const n = all.length + i;
       return requestOf('mutate', 'set', { key: `key ${n % KEYS}`, value: `value ${n}`.repeat(6) });
     });
-    const rows = more.map((request) => ({
-      contextKey: created.contextKey,
-      transaction: run(request),
-      stateBytes: state.bytes,
-    }));
-    await appendBatch(into, { partitions: [fence], rows });
+    const rows = more.map((request) =>
+      appendRowOf({
+        contextKey: created.contextKey,
+        transaction: run(request),
+        stateBytes: state.bytes,
+      }),
+    );
+    await appendBatch(into, { fences: [fence], rows });
     all.push(...more);
   }
   return all;

@@ -17,7 +17,9 @@ import { acquireLeases } from '#shared/store/leases.ts';
 import { streamTransactions } from '#shared/store/log-reader.ts';
 import { writeSnapshot } from '#shared/store/snapshot-store.ts';
 import { streamDifference, streamState } from '#shared/store/time-travel.ts';
-import { appendBatch, createContext, findContext } from '#shared/store/transaction-log.ts';
+import { appendBatch, appendRowOf } from '#shared/store/log-append.ts';
+import { encodeLogRow } from '#shared/store/log-row.ts';
+import { createContext, findContext } from '#shared/store/transaction-log.ts';
 import { systemRandom } from '#shared/util/random.ts';
 import { createTestDatabase } from '../support/infra.ts';
 import { openTestDatabase } from '../support/log.ts';
@@ -135,7 +137,7 @@ async function writeLog(into: Database): Promise<{ rare: Uint8Array; often: Uint
     ...fence,
     contextId,
     applicationId,
-    transaction: run(requestOf('init', 'init', {})),
+    row: encodeLogRow(run(requestOf('init', 'init', {}))),
     stateBytes: state.bytes,
     member: { publicKey: executorPublicKey, sealedPrivateKey: null },
   });
@@ -145,8 +147,8 @@ async function writeLog(into: Database): Promise<{ rare: Uint8Array; often: Uint
   const first = run(requestOf('mutate', 'set', { key: 'once', value: 'once' }));
   const rare = first.changes.find(({ value }) => Buffer.from(value ?? []).includes('once'))?.key;
   await appendBatch(into, {
-    partitions: [fence],
-    rows: [{ contextKey, transaction: first, stateBytes: state.bytes }],
+    fences: [fence],
+    rows: [appendRowOf({ contextKey, transaction: first, stateBytes: state.bytes })],
   });
   let often: Uint8Array | undefined;
   for (let n = 2; n < ROWS; n += ROWS_PER_COMMIT) {
@@ -155,7 +157,7 @@ async function writeLog(into: Database): Promise<{ rare: Uint8Array; often: Uint
       const transaction = run(requestOf('mutate', 'set', args));
       return { contextKey, transaction, stateBytes: state.bytes };
     });
-    await appendBatch(into, { partitions: [fence], rows });
+    await appendBatch(into, { fences: [fence], rows: rows.map(appendRowOf) });
     often = rows.at(-1)?.transaction.changes[0]?.key;
     const { sequence, seal } = state.head;
     if (sequence % BigInt(SNAPSHOT_EVERY) < BigInt(ROWS_PER_COMMIT)) {

@@ -8,7 +8,8 @@ import { type Database, openDatabase } from '#shared/store/database.ts';
 import { listMembers } from '#shared/store/member-store.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
 import { readTransactions } from '#shared/store/log-reader.ts';
-import { appendBatch, findContext } from '#shared/store/transaction-log.ts';
+import { appendBatch, appendRowOf } from '#shared/store/log-append.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
 import type { TestDatabase } from './infra.ts';
 
 export function openTestDatabase(url: string): Database {
@@ -82,7 +83,7 @@ export async function appendBehindTheOwner(
   const transaction = { ...unsealed, seal: sealTransaction(unsealed, head.seal) };
   const epoch = BigInt(rows[0]?.epoch ?? 0);
   await appendBatch(opened, {
-    partitions: [{ partition, epoch }],
-    rows: [{ contextKey, transaction, stateBytes }],
+    fences: [{ partition, epoch }],
+    rows: [appendRowOf({ contextKey, transaction, stateBytes })],
   });
 }

@@ -1,9 +1,8 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
-import type { Transaction } from '#shared/domain/transaction.ts';
 import { partitionOf } from '#shared/protocol/internal-messages.ts';
-import { encodeBeacon, encodeNotice, noticeOf } from '#shared/protocol/log-notice.ts';
+import { encodeBeacon, type LogPosition } from '#shared/protocol/log-notice.ts';
 
 const BEACON_MS = 1_000;
 
@@ -30,9 +29,9 @@ export class Announcer {
     this.#publishBeacons();
   }
 
-  announce(transaction: Transaction): void {
-    const { contextId, sequence } = transaction;
-    this.#bus.publish(subjects.log(contextId), encodeNotice(noticeOf(transaction)));
+  /** `notice` tells of the transaction at that position, as `encodeNotice` wrote it. */
+  announce({ contextId, sequence }: LogPosition, notice: Uint8Array): void {
+    this.#bus.publish(subjects.log(contextId), notice);
     const partition = partitionOf(contextId);
     const heads = this.#moved.get(partition) ?? new Map<ContextId, bigint>();
     heads.set(contextId, sequence);

@@ -1,39 +1,12 @@
 import type { Logger } from 'pino';
-import type { ContextId } from '#shared/domain/ids.ts';
-import type { Transaction } from '#shared/domain/transaction.ts';
 import type { Database } from '#shared/store/database.ts';
 import { ownLog } from '#shared/store/lineage.ts';
+import { appendBatch, LogConflictError } from '#shared/store/log-append.ts';
 import { readTransactions } from '#shared/store/log-reader.ts';
-import { appendBatch, LogConflictError } from '#shared/store/transaction-log.ts';
+import { sealOf, sequenceOf } from '#shared/store/log-row.ts';
 import { isTransient } from '#shared/store/transient.ts';
 import { backoff } from '#shared/util/backoff.ts';
-
-/** One executed transaction on its way into the log. */
-export interface CommitEntry {
-  readonly lane: CommitLane;
-  readonly transaction: Transaction;
-  readonly stateBytes: number;
-}
-
-/** What the committer knows of a lane. */
-export interface CommitLane {
-  readonly contextId: ContextId;
-  readonly contextKey: bigint;
-  readonly partition: number;
-  readonly epoch: bigint;
-  /** The entries are durable, in this order. */
-  committed(entries: readonly CommitEntry[]): void;
-  /** None of the entries, nor anything the lane ran after them, is in the log. */
-  rolledBack(entries: readonly CommitEntry[], reason: RollbackReason): void;
-}
-
-/**
- * - `fenced`: another owner has the partition.
- * - `conflict`: the log already holds the sequence or a request id of it.
- * - `refused`: Postgres will never take the first of them.
- * - `unknown`: nobody knows whether it is in the log.
- */
-export type RollbackReason = 'fenced' | 'conflict' | 'refused' | 'unknown';
+import type { CommitEntry, CommitLane } from './commit-entry.ts';
 
 export interface CommitterOptions {
   readonly database: Database;
@@ -121,7 +94,7 @@ export class Committer {
     const full = new Set<CommitLane>();
     let bytes = 0;
     for (const entry of this.#queue) {
-      const size = sizeOf(entry.transaction);
+      const size = entry.row.length;
       const hasRoom = batch.length === 0 || (batch.length < rowsMax && bytes + size <= bytesMax);
       const isFree = hasRoom && !this.#busy.has(entry.lane) && !full.has(entry.lane);
       if (isFree) bytes += size;
@@ -151,12 +124,8 @@ export class Committer {
     for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
       try {
         const result = await appendBatch(this.#options.database, {
-          partitions: fences(batch),
-          rows: batch.map(({ lane, transaction, stateBytes }) => ({
-            contextKey: lane.contextKey,
-            transaction,
-            stateBytes,
-          })),
+          fences: fences(batch),
+          rows: batch,
         });
         if (result === 'committed') return this.#committed(batch);
         return await this.#fenced(batch);
@@ -220,14 +189,13 @@ export class Committer {
     if (last === undefined) return true;
     for (let attempt = 0; !this.#stop.signal.aborted; attempt += 1) {
       try {
-        const { lane, transaction } = last;
-        const { contextKey, contextId } = lane;
-        const { sequence } = transaction;
+        const { lane, contextKey, row } = last;
+        const sequence = sequenceOf(row);
         const range = { from: sequence, to: sequence, limit: 1 };
         const { database } = this.#options;
-        const log = ownLog(contextKey, contextId);
+        const log = ownLog(contextKey, lane.contextId);
         const [logged] = await readTransactions(database, log, range);
-        return logged !== undefined && Buffer.compare(logged.seal, transaction.seal) === 0;
+        return logged !== undefined && Buffer.compare(logged.seal, sealOf(row)) === 0;
       } catch (error) {
         if (!isTransient(error)) throw error;
         await backoff(attempt, this.#stop.signal);
@@ -235,14 +203,6 @@ export class Committer {
     }
     return false;
   }
-}
-
-/** Bytes of a row that a guest or a caller chose. */
-function sizeOf({ payload, output, artifact, events, changes }: Transaction): number {
-  let bytes = payload.length + (output?.length ?? 0) + (artifact?.length ?? 0);
-  for (const { data } of events) bytes += data.length;
-  for (const { value } of changes) bytes += value?.length ?? 0;
-  return bytes;
 }
 
 function byLane(batch: readonly CommitEntry[]): Map<CommitLane, CommitEntry[]> {

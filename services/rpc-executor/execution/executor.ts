@@ -4,7 +4,7 @@ import { ZERO_ID } from '#shared/domain/ids.ts';
 import { encodeFork } from '#shared/protocol/fork.ts';
 import { encodeUpgrade } from '#shared/protocol/upgrade.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
-import { GENESIS, type Transaction, type TransactionRequest } from '#shared/domain/transaction.ts';
+import { GENESIS, type TransactionRequest } from '#shared/domain/transaction.ts';
 import {
   type ExecuteReply,
   type ExecuteRequest,
@@ -13,17 +13,18 @@ import {
 import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import type { Database } from '#shared/store/database.ts';
 import type { ForkPoint } from '#shared/store/fork-point.ts';
-import { createContext, type Fence, findContext } from '#shared/store/transaction-log.ts';
+import type { Fence } from '#shared/store/log-append.ts';
+import { createContext, findContext } from '#shared/store/transaction-log.ts';
 import type { Clock } from '#shared/util/clock.ts';
 import type { Random } from '#shared/util/random.ts';
 import type { Committer } from '../commit/committer.ts';
 import type { PartitionOwner } from '../partitions/partition-owner.ts';
 import type { FuelBudgets } from './fuel-budgets.ts';
 import { Lane } from './lane.ts';
-import { replyOf } from './lane-reply.ts';
+import { replyOfRun } from './lane-reply.ts';
 import type { LaneStore } from './lane-store.ts';
-import type { RunMode } from './worker-messages.ts';
-import { WorkerLostError, type WorkerPool } from './worker-pool.ts';
+import type { AppendedRow, Ran, Run } from './run-messages.ts';
+import { WorkerLostError, type WorkerPool, type WorkerSlot } from './worker-pool.ts';
 
 type Create = Extract<ExecuteRequest, { kind: 'create' }>;
 type Fork = Extract<ExecuteRequest, { kind: 'fork' }>;
@@ -51,7 +52,7 @@ export interface ExecutorOptions {
   readonly holdBackMs: number;
   /** Requests waiting over all contexts; more are refused as overloaded. */
   readonly queueMax: number;
-  readonly onCreated: (transaction: Transaction) => void;
+  readonly onCreated: (contextId: ContextId, init: AppendedRow) => void;
 }
 
 /** What a lane itself takes beside the state of its context; an estimate. */
@@ -227,9 +228,9 @@ export class Executor {
     });
     this.#lanes.set(contextId, opening);
     try {
-      const transaction = await creating;
-      this.#options.onCreated(transaction);
-      return replyOf(transaction);
+      const ran = await creating;
+      if (ran.appended !== null) this.#options.onCreated(contextId, ran.appended);
+      return replyOfRun(ran);
     } finally {
       if (!this.#open.has(contextId)) {
         const slot = pool.slotOf(contextId);
@@ -239,7 +240,7 @@ export class Executor {
   }
 
   /** Runs `init` on empty state. */
-  async #runInit(request: Create, fence: Fence): Promise<Transaction> {
+  async #runInit(request: Create, fence: Fence): Promise<Ran> {
     const { pool, store } = this.#options;
     const { contextId, applicationId } = request;
     const slot = pool.slotOf(contextId);
@@ -252,7 +253,7 @@ export class Executor {
   }
 
   /** Goes on from the state that another context had. */
-  async #runFork(request: Fork, fence: Fence): Promise<Transaction> {
+  async #runFork(request: Fork, fence: Fence): Promise<Ran> {
     const { pool, store } = this.#options;
     const { contextId, principal } = request;
     const forkOf = await store.openFork(request, pool.slotOf(contextId));
@@ -269,30 +270,17 @@ export class Executor {
       Pick<Create, 'contextId' | 'applicationId' | 'memberPublicKey' | 'sealedPrivateKey'> & {
         readonly forkOf?: ForkPoint;
       },
-  ): Promise<Transaction> {
+  ): Promise<Ran> {
     const { database, pool } = this.#options;
     const { contextId, memberPublicKey, sealedPrivateKey } = created;
-    const slot = pool.slotOf(contextId);
-    const ran = await slot
-      .call((runId) => ({
-        kind: 'run',
-        runId,
-        contextId,
-        request: asked,
-        mode: 'append-if-ok' satisfies RunMode,
-      }))
-      .catch((error: unknown) => {
-        if (error instanceof WorkerLostError) throw new AppError('unavailable', error.message);
-        throw error;
-      });
-    if (ran.kind !== 'ran') throw new AppError('internal', 'the worker gave no outcome');
+    const run: Run = { contextId, request: asked, mode: 'append-if-ok' };
+    const ran = await runOn(pool.slotOf(contextId), run);
     if (ran.appended === null) {
       throw new AppError('function_call_failed', ran.outcome.error ?? 'init failed');
     }
-    const transaction: Transaction = { ...asked, ...ran.outcome, contextId, ...ran.appended };
     const result = await createContext(database, {
       ...created,
-      transaction,
+      row: ran.appended.row,
       stateBytes: ran.stateBytes,
       member: { publicKey: memberPublicKey, sealedPrivateKey },
     });
@@ -300,7 +288,7 @@ export class Executor {
     if (result.kind === 'fenced') {
       throw new AppError('stale_epoch', 'this executor does not own the context');
     }
-    return transaction;
+    return ran;
   }
 
   #draw(payload: Uint8Array, executorPublicKey: PublicKey) {
@@ -338,6 +326,13 @@ export class Executor {
 
 function alreadyExists(): AppError {
   return new AppError('conflict', 'Context already exists on node.');
+}
+
+function runOn(slot: WorkerSlot, run: Run): Promise<Ran> {
+  return new Promise((ran, failed) => slot.run(run, { ran, failed })).catch((error: unknown) => {
+    if (error instanceof WorkerLostError) throw new AppError('unavailable', error.message);
+    throw error;
+  }) as Promise<Ran>;
 }
 
 /** The identity that runs a call: one of the context's members, or the node's own in it. */

@@ -1,39 +1,25 @@
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
-import type { Head } from '#shared/domain/transaction.ts';
+import type { Transaction } from '#shared/domain/transaction.ts';
 import { loadProgramCode } from '#shared/service/program-code.ts';
 import { listMembers } from '#shared/store/member-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import { findForkPoint, type ForkPoint } from '#shared/store/fork-point.ts';
 import type { Lineage } from '#shared/store/lineage.ts';
 import { findSnapshot, readSnapshot, writeSnapshot } from '#shared/store/snapshot-store.ts';
-import {
-  type LoggedRequest,
-  readRecentRequests,
-  readRequest,
-  streamChanges,
-} from '#shared/store/log-reader.ts';
+import { readRecentRequestIds, readRequest, streamChanges } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import type { Lane } from './lane.ts';
-import { bytesOf, type LaneReply } from './lane-reply.ts';
-import { fingerprintOf, fingerprintOfCall } from './request-index.ts';
-import type { StateEntry } from './worker-messages.ts';
+import type { Snapshot } from './worker-messages.ts';
 import type { WorkerSlot } from './worker-pool.ts';
 
-const RECENT = { limit: 1_000, outputBytesMax: 65_536 };
+const RECENT_MAX = 1_000;
 
 export interface LoadedContext {
   readonly members: ReadonlySet<string>;
-  readonly recentRequests: ReadonlyMap<string, KnownRequest>;
+  /** Oldest first. */
+  readonly recentRequestIds: readonly string[];
   readonly knowsAllRequests: boolean;
-}
-
-/** A request that the log has an answer to. */
-export interface KnownRequest {
-  readonly fingerprint: string;
-  readonly reply: LaneReply;
-  /** Of the answer. */
-  readonly bytes: number;
 }
 
 /** What a lane reads from Postgres, and how it brings a context onto its worker. */
@@ -66,17 +52,12 @@ export class LaneStore {
     await this.#sendState(lane.contextId, context.lineage, context.head.sequence, slot);
     const [members, recent] = await Promise.all([
       listMembers(this.#database, lane.contextId),
-      readRecentRequests(this.#database, context.lineage, RECENT),
+      readRecentRequestIds(this.#database, context.lineage, RECENT_MAX),
     ]);
     lane.defaultExecutor = members.find(({ isOwned }) => isOwned)?.publicKey ?? null;
     return {
       members: new Set(members.map(({ publicKey }) => publicKey)),
-      recentRequests: new Map(
-        recent.requests.map((request) => [
-          request.requestId,
-          knownRequestOf(request, fingerprintOf(request)),
-        ]),
-      ),
+      recentRequestIds: recent.requestIds,
       knowsAllRequests: recent.isWholeLog,
     };
   }
@@ -114,13 +95,12 @@ export class LaneStore {
     return new Set(members.map(({ publicKey }) => publicKey));
   }
 
-  async findRequest(lane: Lane, requestId: string): Promise<KnownRequest | null> {
-    const logged = await readRequest(this.#database, lane.contextKey, lane.contextId, requestId);
-    if (logged === null) return null;
-    return knownRequestOf(logged, fingerprintOfCall(logged));
+  /** The transaction that a request id left, or null. */
+  findRequest(lane: Lane, requestId: string): Promise<Transaction | null> {
+    return readRequest(this.#database, lane.contextKey, lane.contextId, requestId);
   }
 
-  async writeSnapshot(lane: Lane, head: Head, entries: readonly StateEntry[]): Promise<void> {
+  async writeSnapshot(lane: Lane, { head, entries }: Snapshot): Promise<void> {
     await writeSnapshot(this.#database, {
       contextKey: lane.contextKey,
       sequence: head.sequence,
@@ -154,13 +134,4 @@ export class LaneStore {
       if (changes.length > 0) slot.send({ kind: 'apply', contextId, changes });
     }
   }
-}
-
-function knownRequestOf(
-  logged: Pick<LoggedRequest, 'status' | 'output' | 'error' | 'fuelUsed' | 'sequence' | 'hash'>,
-  fingerprint: string,
-): KnownRequest {
-  const { status, output, error, fuelUsed, sequence, hash } = logged;
-  const reply = { outcome: { status, output, error, fuelUsed }, sequence, hash };
-  return { fingerprint, reply, bytes: bytesOf({ output, error }) };
 }

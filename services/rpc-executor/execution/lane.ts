@@ -1,15 +1,20 @@
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ApplicationId, ContextId, PublicKey } from '#shared/domain/ids.ts';
 import type { Transaction, TransactionRequest } from '#shared/domain/transaction.ts';
-import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
-import type { CommitEntry, CommitLane, Committer, RollbackReason } from '../commit/committer.ts';
+import {
+  type CommitEntry,
+  type CommitLane,
+  commitEntryOf,
+  type RollbackReason,
+} from '../commit/commit-entry.ts';
+import type { Committer } from '../commit/committer.ts';
 import { type CloseCode, closedError, closeErrorOf, heldBackError } from './lane-errors.ts';
-import { bytesOf, type LaneReply, replyOf } from './lane-reply.ts';
-import type { Job } from './lane-job.ts';
-import type { KnownRequest, LaneStore } from './lane-store.ts';
-import { demandSame, fingerprintOfCall, RequestIndex } from './request-index.ts';
+import { createJob, type Job } from './lane-job.ts';
+import { type LaneReply, replyOf, replyOfRun } from './lane-reply.ts';
+import type { LaneStore } from './lane-store.ts';
+import { demandSame, RequestIndex } from './request-index.ts';
+import type { Ran, RunMode } from './run-messages.ts';
 import { SnapshotPolicy } from './snapshot-policy.ts';
-import type { FromWorker, RunMode } from './worker-messages.ts';
 import { WorkerLostError, type WorkerSlot } from './worker-pool.ts';
 
 export interface LaneOptions {
@@ -53,6 +58,8 @@ export class Lane implements CommitLane {
   readonly #requests = new RequestIndex<LaneReply>();
   #members: ReadonlySet<string> = new Set();
   #stateBytes = 0;
+  /** Of the state and of the request ids. */
+  #bytes = 0;
   readonly #snapshots: SnapshotPolicy;
   #snapshotting = false;
   #tombstone: Job | null = null;
@@ -75,9 +82,14 @@ export class Lane implements CommitLane {
   /** `stateBytes`: of the context's state in the memory of its worker. */
   resize(stateBytes: number): void {
     if (this.#stage === 'closed') return;
-    const grown = stateBytes - this.#stateBytes;
     this.#stateBytes = stateBytes;
-    this.#options.onResized(grown);
+    this.#resized(stateBytes + this.#requests.bytes);
+  }
+
+  #resized(bytes: number): void {
+    const grown = bytes - this.#bytes;
+    this.#bytes = bytes;
+    if (grown !== 0) this.#options.onResized(grown);
   }
 
   /** Asks the database again: members are added by another service. */
@@ -101,37 +113,39 @@ export class Lane implements CommitLane {
   submit(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
     const { requestId } = request;
     if (requestId === null) return this.#enqueue(request, mode);
-    const fingerprint = fingerprintOfCall(request);
     const known = this.#requests.get(requestId);
+    if (known === 'logged') return this.#repeat(request, requestId, mode);
     if (known !== undefined) {
-      demandSame(fingerprint, known.fingerprint);
+      demandSame(request, known.call);
       return known.reply;
     }
     const reply = this.#enqueue(request, mode);
-    this.#requests.add(requestId, { fingerprint, reply });
+    this.#requests.add(requestId, { call: request, reply });
     return reply;
+  }
+
+  /** The answer that the log has to a request. */
+  async #repeat(request: TransactionRequest, requestId: string, mode: RunMode): Promise<LaneReply> {
+    const logged = await this.#options.store.findRequest(this, requestId);
+    if (logged === null) return await this.#enqueue(request, mode);
+    demandSame(request, logged);
+    return replyOf(logged);
   }
 
   #enqueue(request: TransactionRequest, mode: RunMode): Promise<LaneReply> {
     return new Promise<LaneReply>((resolve, reject) => {
-      if (this.#stage === 'closed') return reject(closedError());
-      if (this.#isHeldBack) return reject(heldBackError());
-      if (this.#waiting.length + this.#sent.size >= this.#options.queueMax) {
-        return reject(new AppError('overloaded', 'the context has too many requests waiting'));
-      }
-      const job: Job = {
-        request,
-        mode,
-        resolve,
-        reject,
-        attempts: 0,
-        stage: 'waiting',
-        heldReply: null,
-        ticket: Symbol('ticket'),
-      };
-      this.#waiting.push(job);
+      const refusal = this.#refusal();
+      if (refusal !== null) return reject(refusal);
+      this.#waiting.push(createJob(request, mode, { requests: this.#requests, resolve, reject }));
       this.#sendWaiting();
     });
+  }
+
+  #refusal(): AppError | null {
+    if (this.#stage === 'closed') return closedError();
+    if (this.#isHeldBack) return heldBackError();
+    const isFull = this.#waiting.length + this.#sent.size >= this.#options.queueMax;
+    return isFull ? new AppError('overloaded', 'the context has too many requests waiting') : null;
   }
 
   /** Sends what waits, in order; nothing runs behind a tombstone that may yet be rolled back. */
@@ -155,46 +169,41 @@ export class Lane implements CommitLane {
     }
     job.stage = 'running';
     if (job.request.kind === 'delete') this.#tombstone = job;
-    const ticket = Symbol('ticket');
-    job.ticket = ticket;
+    job.ticket += 1;
+    const { ticket, request, mode } = job;
     this.#sent.add(job);
-    const { contextId } = this;
-    this.#options.slot
-      .call((runId) => ({ kind: 'run', runId, contextId, request: job.request, mode: job.mode }))
-      .then(
-        (reply) => {
-          if (job.ticket === ticket && reply.kind === 'ran') this.#ran(job, reply);
+    this.#options.slot.run(
+      { contextId: this.contextId, request, mode },
+      {
+        ran: (ran) => {
+          if (job.ticket === ticket) this.#ran(job, ran);
         },
-        (error: unknown) => {
+        failed: (error) => {
           if (job.ticket === ticket) this.#runFailed(job, error);
         },
-      );
+      },
+    );
   }
 
-  #ran(job: Job, reply: Extract<FromWorker, { kind: 'ran' }>): void {
-    const { outcome, appended } = reply;
-    this.resize(reply.stateBytes);
-    if (reply.logs.length > 0) this.#options.onLogs(this.contextId, reply.logs);
+  #ran(job: Job, ran: Ran): void {
+    const { appended, logs, stateBytes } = ran;
+    this.resize(stateBytes);
+    if (logs.length > 0) this.#options.onLogs(this.contextId, logs);
+    const reply = replyOfRun(ran);
     if (appended === null) {
-      const held = { outcome, sequence: null, hash: null };
       const { requestId } = job.request;
-      if (requestId === null || this.#requests.isComplete) this.#hold(job, held);
-      else void this.#holdUnlessLogged(job, requestId, held);
+      if (requestId === null || this.#requests.isComplete) this.#hold(job, reply);
+      else void this.#holdUnlessLogged(job, requestId, reply);
       return;
     }
     job.stage = 'committing';
-    const transaction: Transaction = {
-      ...job.request,
-      ...outcome,
-      contextId: this.contextId,
-      ...appended,
-    };
-    this.#options.committer.add({ lane: this, transaction, stateBytes: reply.stateBytes });
+    job.reply = reply;
+    this.#options.committer.add(commitEntryOf(this, job.request, { ...ran, appended }));
   }
 
   #hold(job: Job, reply: LaneReply): void {
     job.stage = 'held';
-    job.heldReply = reply;
+    job.reply = reply;
     this.#settleHeld();
   }
 
@@ -204,17 +213,17 @@ export class Lane implements CommitLane {
     try {
       const logged = await this.#options.store.findRequest(this, requestId);
       if (job.ticket !== ticket) return;
-      if (logged !== null) demandSame(fingerprintOfCall(job.request), logged.fingerprint);
-      this.#hold(job, logged?.reply ?? reply);
+      if (logged !== null) demandSame(job.request, logged);
+      this.#hold(job, logged === null ? reply : replyOf(logged));
     } catch (error) {
-      if (job.ticket === ticket) this.#runFailed(job, error);
+      if (job.ticket === ticket) this.#runFailed(job, errorOf(error));
     }
   }
 
-  #runFailed(job: Job, error: unknown): void {
+  #runFailed(job: Job, error: Error): void {
     if (error instanceof WorkerLostError) return;
     this.#sent.delete(job);
-    job.reject(error instanceof Error ? error : new Error('unknown failure'));
+    job.reject(error);
     if (error instanceof AppError && error.code === 'timeout') this.#holdBack();
     this.#settleHeld();
     this.#sendWaiting();
@@ -231,19 +240,15 @@ export class Lane implements CommitLane {
   }
 
   committed(entries: readonly CommitEntry[]): void {
-    for (const { transaction } of entries) {
+    for (const { changedBytes, upgradedTo, isTombstone } of entries) {
       const job = this.#firstSent('committing');
-      if (job !== undefined) {
+      if (job?.reply) {
         this.#sent.delete(job);
-        job.resolve(replyOf(transaction));
-        const { requestId } = transaction;
-        if (requestId !== null) this.#requests.resize(requestId, bytesOf(transaction));
+        job.resolve(job.reply);
       }
-      this.#snapshots.add(transaction);
-      if (transaction.kind === 'upgrade') {
-        this.applicationId = decodeUpgrade(transaction.payload).to;
-      }
-      if (transaction.kind === 'delete') this.close('context_not_found');
+      this.#snapshots.add(changedBytes);
+      if (upgradedTo !== null) this.applicationId = upgradedTo;
+      if (isTombstone) this.close('context_not_found');
     }
     this.#settleHeld();
     this.#maybeSnapshot();
@@ -273,13 +278,13 @@ export class Lane implements CommitLane {
   /** Ends the lane: what it has not answered is refused with `code`. */
   close(code: CloseCode): void {
     if (this.#stage === 'closed') return;
-    this.resize(0);
+    this.#resized(0);
     this.#stage = 'closed';
     this.#options.slot.send({ kind: 'close', contextId: this.contextId });
     this.#options.slot.offLost(this.#onWorkerLost);
     const error = closeErrorOf(code, this.contextId);
     for (const job of [...this.#sent, ...this.#waiting]) {
-      job.ticket = Symbol('closed');
+      job.ticket += 1;
       job.reject(error);
     }
     this.#sent.clear();
@@ -301,8 +306,8 @@ export class Lane implements CommitLane {
     for (const job of back) {
       this.#sent.delete(job);
       job.stage = 'waiting';
-      job.heldReply = null;
-      job.ticket = Symbol('sent back');
+      job.reply = null;
+      job.ticket += 1;
     }
     this.#waiting.unshift(...back);
   }
@@ -334,12 +339,12 @@ export class Lane implements CommitLane {
     }
   }
 
-  #answer(job: Job, { fingerprint, reply }: KnownRequest): void {
+  #answer(job: Job, logged: Transaction): void {
     try {
-      demandSame(fingerprintOfCall(job.request), fingerprint);
-      job.resolve(reply);
+      demandSame(job.request, logged);
+      job.resolve(replyOf(logged));
     } catch (error) {
-      job.reject(error instanceof Error ? error : new Error('unknown failure'));
+      job.reject(errorOf(error));
     }
   }
 
@@ -349,7 +354,7 @@ export class Lane implements CommitLane {
     const loaded = await store.load(this, slot);
     if (this.#stage === 'closed') return;
     this.#members = loaded.members;
-    this.#requests.fill(loaded.recentRequests, loaded.knowsAllRequests);
+    this.#requests.load(loaded.recentRequestIds, loaded.knowsAllRequests);
     if (slot.generation !== generation) return await this.#load();
     this.#stage = 'ready';
     this.#sendWaiting();
@@ -358,9 +363,9 @@ export class Lane implements CommitLane {
   /** Answers what wrote nothing, up to the first job that still waits for its commit. */
   #settleHeld(): void {
     for (const job of this.#sent) {
-      if (job.stage !== 'held' || job.heldReply === null) return;
+      if (job.stage !== 'held' || job.reply === null) return;
       this.#sent.delete(job);
-      if (this.#options.isLeaseValid()) job.resolve(job.heldReply);
+      if (this.#options.isLeaseValid()) job.resolve(job.reply);
       else job.reject(new AppError('stale_epoch', 'the executor lost its lease, try again'));
     }
   }
@@ -382,9 +387,11 @@ export class Lane implements CommitLane {
 
   async #snapshot(): Promise<void> {
     const { slot, store } = this.#options;
-    const reply = await slot
-      .call((runId) => ({ kind: 'snapshot', runId, contextId: this.contextId }))
-      .catch(() => null);
-    if (reply?.kind === 'snapshot') await store.writeSnapshot(this, reply.head, reply.entries);
+    const taken = await slot.snapshot(this.contextId).catch(() => null);
+    if (taken !== null) await store.writeSnapshot(this, taken);
   }
+}
+
+function errorOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error('unknown failure');
 }

@@ -1,46 +1,43 @@
-import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 
-/** An answer, and what it was the answer to. */
-export interface IndexedRequest<Reply> {
-  /** Of `fingerprintOf`. */
-  readonly fingerprint: string;
-  readonly reply: Promise<Reply>;
-  readonly bytes: number;
-}
-
-const ENTRIES_MAX = 10_000;
-const BYTES_MAX = 4_194_304;
-
-/** Tells calls apart that carry the same request id: `payloadHash` is SHA-256 of the arguments. */
-export function fingerprintOf(call: {
-  readonly kind: string;
-  readonly method: string;
-  readonly payloadHash: Uint8Array;
-}): string {
-  return `${call.kind} ${Buffer.from(call.payloadHash).toString('base64')} ${call.method}`;
-}
-
-export function fingerprintOfCall(call: {
+/** What tells calls apart that carry the same request id. */
+export interface Call {
   readonly kind: string;
   readonly method: string;
   readonly payload: Uint8Array;
-}): string {
-  return fingerprintOf({ ...call, payloadHash: sha256(call.payload) });
 }
 
+/** A request under way, or one that was answered and left nothing in the log. */
+export interface IndexedRequest<Reply> {
+  readonly call: Call;
+  readonly reply: Promise<Reply>;
+}
+
+/** The log holds the request, and its answer. */
+const LOGGED = 'logged';
+const ENTRIES_MAX = 10_000;
+const BYTES_MAX = 4_194_304;
+/** What an entry takes, about, besides its answer. */
+const ENTRY_BYTES = 128;
+
 /** Throws AppError `conflict` when a request id was used for another call. */
-export function demandSame(fingerprint: string, known: string): void {
-  if (fingerprint === known) return;
-  throw new AppError('conflict', 'the requestId was used for another call');
+export function demandSame(call: Call, known: Call): void {
+  const isSame =
+    call.kind === known.kind &&
+    call.method === known.method &&
+    Buffer.compare(call.payload, known.payload) === 0;
+  if (!isSame) throw new AppError('conflict', 'the requestId was used for another call');
 }
 
 /**
- * Answers to recent request ids of one context, including those still under way, so that a
- * repeated request gets the first one's answer. The unique index of the log is the guard behind it.
+ * The recent request ids of one context, so that a repeated request gets the first one's answer.
+ * The unique index of the log is the guard behind it. There are two generations: when the younger
+ * is full, the elder is forgotten.
  */
 export class RequestIndex<Reply> {
-  readonly #requests = new Map<string, IndexedRequest<Reply>>();
+  #young = new Map<string, IndexedRequest<Reply> | typeof LOGGED>();
+  #old = new Map<string, IndexedRequest<Reply> | typeof LOGGED>();
+  /** Of the answers in the younger generation that only this index knows. */
   #bytes = 0;
   #isComplete = false;
 
@@ -49,54 +46,55 @@ export class RequestIndex<Reply> {
     return this.#isComplete;
   }
 
-  get(requestId: string): IndexedRequest<Reply> | undefined {
-    return this.#requests.get(requestId);
+  /** Bytes that the index takes, about. */
+  get bytes(): number {
+    return (this.#young.size + this.#old.size) * ENTRY_BYTES;
   }
 
-  /** Remembers a request under way; a failed one is forgotten so that the caller may try again. */
-  add(requestId: string, request: Omit<IndexedRequest<Reply>, 'bytes'>): void {
-    this.#set(requestId, { ...request, bytes: 0 });
-    request.reply.catch(() => this.#delete(requestId));
+  get(requestId: string): IndexedRequest<Reply> | typeof LOGGED | undefined {
+    return this.#young.get(requestId) ?? this.#old.get(requestId);
+  }
+
+  /** A request is under way. */
+  add(requestId: string, request: IndexedRequest<Reply>): void {
+    this.#young.set(requestId, request);
     this.#forget();
   }
 
-  /** The request got an answer of so many bytes. */
-  resize(requestId: string, bytes: number): void {
-    const request = this.#requests.get(requestId);
-    if (request === undefined) return;
-    this.#set(requestId, { ...request, bytes });
+  /** The request is in the log now. */
+  logged(requestId: string): void {
+    this.#mapOf(requestId).set(requestId, LOGGED);
+  }
+
+  /** The request was answered by so many bytes, and is not in the log: its answer stays here. */
+  answered(bytes: number): void {
+    this.#bytes += bytes;
     this.#forget();
   }
 
-  /** Adds what the log's tail holds; `isComplete` when nothing else in the log has a request id. */
-  fill(
-    recent: ReadonlyMap<string, Omit<IndexedRequest<Reply>, 'reply'> & { readonly reply: Reply }>,
-    isComplete: boolean,
-  ): void {
+  /** The request failed: its caller may try again. */
+  failed(requestId: string): void {
+    this.#mapOf(requestId).delete(requestId);
+  }
+
+  /** Adds what the log's tail holds; `isComplete` when no other id is in the log. */
+  load(requestIds: readonly string[], isComplete: boolean): void {
     this.#isComplete = isComplete;
-    for (const [requestId, { fingerprint, reply, bytes }] of recent) {
-      if (this.#requests.has(requestId)) continue;
-      this.#set(requestId, { fingerprint, reply: Promise.resolve(reply), bytes });
+    for (const requestId of requestIds) {
+      if (this.get(requestId) === undefined) this.#young.set(requestId, LOGGED);
     }
     this.#forget();
   }
 
-  #set(requestId: string, request: IndexedRequest<Reply>): void {
-    this.#bytes += request.bytes - (this.#requests.get(requestId)?.bytes ?? 0);
-    this.#requests.set(requestId, request);
+  #mapOf(requestId: string): Map<string, IndexedRequest<Reply> | typeof LOGGED> {
+    return this.#young.has(requestId) ? this.#young : this.#old;
   }
 
-  #delete(requestId: string): void {
-    this.#bytes -= this.#requests.get(requestId)?.bytes ?? 0;
-    this.#requests.delete(requestId);
-  }
-
-  /** Drops the oldest above the bounds: the log still knows them. */
   #forget(): void {
-    for (const requestId of this.#requests.keys()) {
-      if (this.#requests.size <= ENTRIES_MAX && this.#bytes <= BYTES_MAX) return;
-      this.#delete(requestId);
-      this.#isComplete = false;
-    }
+    if (this.#young.size < ENTRIES_MAX / 2 && this.#bytes < BYTES_MAX / 2) return;
+    if (this.#old.size > 0) this.#isComplete = false;
+    this.#old = this.#young;
+    this.#young = new Map();
+    this.#bytes = 0;
   }
 }

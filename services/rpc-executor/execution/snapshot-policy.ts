@@ -1,8 +1,5 @@
-import type { Transaction } from '#shared/domain/transaction.ts';
-
 /** So many bytes of diffs are worth a snapshot, however few they are. */
 const BYTES_MAX = 16_777_216;
-const KEY_BYTES = 32;
 
 /** Tells when a snapshot pays: after much was written, measured against the size of the state. */
 export class SnapshotPolicy {
@@ -15,9 +12,10 @@ export class SnapshotPolicy {
     this.#every = every;
   }
 
-  add({ changes }: Transaction): void {
+  /** A transaction wrote so many bytes. */
+  add(changedBytes: number): void {
     this.#transactions += 1;
-    for (const { value } of changes) this.#bytes += KEY_BYTES + (value?.length ?? 0);
+    this.#bytes += changedBytes;
   }
 
   isDue(stateBytes: number): boolean {

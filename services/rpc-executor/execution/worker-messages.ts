@@ -1,10 +1,9 @@
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
-import type { Head, Outcome, StateChange, TransactionRequest } from '#shared/domain/transaction.ts';
-import type { Appended } from '#shared/runtime/context-state.ts';
+import type { Head, StateChange } from '#shared/domain/transaction.ts';
 import type { ProgramCode } from '#shared/runtime/engines.ts';
 
 /** A key of 32 bytes as latin1 text, and its value. */
-export type StateEntry = readonly [key: string, value: Uint8Array];
+type StateEntry = readonly [key: string, value: Uint8Array];
 
 /** Main thread to worker. A worker handles its messages strictly in order. */
 export type ToWorker =
@@ -29,39 +28,20 @@ export type ToWorker =
     }
   | { readonly kind: 'close'; readonly contextId: ContextId }
   | { readonly kind: 'snapshot'; readonly runId: number; readonly contextId: ContextId }
-  | {
-      readonly kind: 'run';
-      readonly runId: number;
-      readonly contextId: ContextId;
-      readonly request: TransactionRequest;
-      readonly mode: RunMode;
-    };
+  /** As `writeRun` wrote them. */
+  | { readonly kind: 'runs'; readonly bytes: Uint8Array<ArrayBuffer> };
 
-/**
- * - `query` may not write and leaves no transaction.
- * - `append` always leaves one.
- * - `append-if-changed` leaves one if it wrote, emitted, or committed another root than the last.
- * - `append-if-ok` leaves one only on success (`init`).
- */
-export type RunMode = 'query' | 'append' | 'append-if-changed' | 'append-if-ok';
+/** The state of a context at its speculative head. */
+export interface Snapshot {
+  readonly head: Head;
+  readonly entries: readonly StateEntry[];
+}
 
-/** Worker to main thread: what one run came to. */
+/** Worker to main thread. */
 export type FromWorker =
-  | {
-      readonly kind: 'ran';
-      readonly runId: number;
-      readonly outcome: Outcome;
-      readonly logs: readonly string[];
-      /** The new head when the run left a transaction, else null. */
-      readonly appended: Appended | null;
-      readonly stateBytes: number;
-    }
-  | {
-      readonly kind: 'snapshot';
-      readonly runId: number;
-      readonly head: Head;
-      readonly entries: readonly StateEntry[];
-    }
+  /** As `writeRan` and `writeFault` wrote them. */
+  | { readonly kind: 'ran'; readonly bytes: Uint8Array<ArrayBuffer> }
+  | ({ readonly kind: 'snapshot'; readonly runId: number } & Snapshot)
   | { readonly kind: 'fault'; readonly runId: number; readonly message: string };
 
 /** Slots of the shared array in which a worker tells what it runs: for the wall-clock watchdog. */

@@ -2,7 +2,15 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import { AppError } from '#shared/domain/app-error.ts';
-import { type FromWorker, type ToWorker, WATCH_RUN_ID, WATCH_SLOTS } from './worker-messages.ts';
+import { ByteWriter } from '#shared/util/byte-writer.ts';
+import { type Ran, readRan, type Run, writeRun } from './run-messages.ts';
+import {
+  type FromWorker,
+  type Snapshot,
+  type ToWorker,
+  WATCH_RUN_ID,
+  WATCH_SLOTS,
+} from './worker-messages.ts';
 
 export interface WorkerPoolOptions {
   readonly size: number;
@@ -16,11 +24,16 @@ export class WorkerLostError extends Error {
   override readonly name = 'WorkerLostError';
 }
 
-type Reply = Extract<FromWorker, { kind: 'ran' | 'snapshot' }>;
+/** Who waits for a run; called at once when the answer is there. */
+export interface RunListener {
+  ran(ran: Ran): void;
+  /** WorkerLostError, or AppError: `timeout`, or `internal` for a fault of the host. */
+  failed(error: Error): void;
+}
 
-interface Waiting {
-  readonly resolve: (reply: Reply) => void;
-  readonly reject: (error: Error) => void;
+interface SnapshotListener {
+  taken(snapshot: Snapshot): void;
+  failed(error: Error): void;
 }
 
 /** One thread with its outbox; `generation` grows each time the thread is replaced. */
@@ -28,11 +41,15 @@ export class WorkerSlot {
   generation = 0;
   readonly programs = new Set<ApplicationId>();
   readonly #options: WorkerPoolOptions;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #running = new Map<number, RunListener>();
+  readonly #snapshotting = new Map<number, SnapshotListener>();
   readonly #lostListeners = new Set<() => void>();
   #worker: Worker;
   #watch: Int32Array = new Int32Array();
   #outbox: ToWorker[] = [];
+  /** What `run` was asked for since the last message of the outbox. */
+  readonly #runs = new ByteWriter();
+  #isFlushPlanned = false;
   #nextRunId = 1;
   #overdueRunId = 0;
   #overdueSinceMs = 0;
@@ -51,20 +68,34 @@ export class WorkerSlot {
     this.#lostListeners.add(listener);
   }
 
-  /** Queues a message; everything of one tick travels in one batch. */
+  /** Queues a message; everything of one tick travels in one batch, in order. */
   send(message: ToWorker): void {
-    if (this.#outbox.length === 0) setImmediate(() => this.#flush());
+    this.#closeRuns();
     this.#outbox.push(message);
+    this.#planFlush();
   }
 
-  /** Sends a message that is answered. Rejects with WorkerLostError, or AppError of a host fault. */
-  call(build: (runId: number) => ToWorker): Promise<Reply> {
+  /** Queues a run, in order with what is sent. */
+  run(run: Run, listener: RunListener): void {
+    const runId = this.#takeRunId();
+    this.#running.set(runId, listener);
+    writeRun(this.#runs, runId, run);
+    this.#planFlush();
+  }
+
+  /** Rejects with WorkerLostError, or AppError `internal` for a fault of the host. */
+  snapshot(contextId: ContextId): Promise<Snapshot> {
+    const runId = this.#takeRunId();
+    return new Promise((resolve, reject) => {
+      this.#snapshotting.set(runId, { taken: resolve, failed: reject });
+      this.send({ kind: 'snapshot', runId, contextId });
+    });
+  }
+
+  #takeRunId(): number {
     const runId = this.#nextRunId;
     this.#nextRunId = (this.#nextRunId % 0x7fff_fffe) + 1;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(runId, { resolve, reject });
-      this.send(build(runId));
-    });
+    return runId;
   }
 
   /** Replaces the thread when one run has been under way for longer than the wall-clock limit. */
@@ -78,9 +109,9 @@ export class WorkerSlot {
     }
     if (nowMs - this.#overdueSinceMs < this.#options.wallClockMs) return;
     this.#options.log.warn({ runId }, 'execution exceeded the wall clock, replacing its worker');
-    const culprit = this.#waiting.get(runId);
-    this.#waiting.delete(runId);
-    culprit?.reject(
+    const culprit = this.#running.get(runId);
+    this.#running.delete(runId);
+    culprit?.failed(
       new AppError('timeout', `execution took longer than ${this.#options.wallClockMs} ms`),
     );
     // Its caller hears of it first: what is lost with the worker is run again, the culprit is not.
@@ -92,10 +123,27 @@ export class WorkerSlot {
     await this.#worker.terminate();
   }
 
+  #planFlush(): void {
+    if (this.#isFlushPlanned) return;
+    this.#isFlushPlanned = true;
+    setImmediate(() => {
+      this.#isFlushPlanned = false;
+      this.#flush();
+    });
+  }
+
   #flush(): void {
+    this.#closeRuns();
     const batch = this.#outbox;
     this.#outbox = [];
-    if (batch.length > 0) this.#worker.postMessage(batch);
+    const buffers = batch.flatMap((message) =>
+      message.kind === 'runs' ? message.bytes.buffer : [],
+    );
+    if (batch.length > 0) this.#worker.postMessage(batch, buffers);
+  }
+
+  #closeRuns(): void {
+    if (this.#runs.length > 0) this.#outbox.push({ kind: 'runs', bytes: this.#runs.take() });
   }
 
   #startWorker(): Worker {
@@ -104,8 +152,8 @@ export class WorkerSlot {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: { watch: shared },
     });
-    worker.on('message', (replies: readonly FromWorker[]) => {
-      for (const reply of replies) this.#settle(reply);
+    worker.on('message', (message: FromWorker) => {
+      if (worker === this.#worker) this.#receive(message);
     });
     worker.on('error', (error) => this.#options.log.error({ err: error }, 'worker failed'));
     worker.on('exit', () => {
@@ -114,13 +162,32 @@ export class WorkerSlot {
     return worker;
   }
 
-  #settle(reply: FromWorker): void {
-    const waiting = this.#waiting.get(reply.runId);
-    this.#waiting.delete(reply.runId);
-    if (reply.kind === 'fault') {
-      this.#options.log.error({ reason: reply.message }, 'execution failed in the host');
-      waiting?.reject(new AppError('internal', 'the execution failed in the host'));
-    } else waiting?.resolve(reply);
+  #receive(message: FromWorker): void {
+    switch (message.kind) {
+      case 'ran':
+        readRan(message.bytes, this.#settle);
+        break;
+      case 'snapshot':
+        this.#snapshotting.get(message.runId)?.taken(message);
+        this.#snapshotting.delete(message.runId);
+        break;
+      case 'fault':
+        this.#snapshotting.get(message.runId)?.failed(this.#faultOf(message.message));
+        this.#snapshotting.delete(message.runId);
+        break;
+    }
+  }
+
+  readonly #settle = (runId: number, result: Ran | string): void => {
+    const listener = this.#running.get(runId);
+    this.#running.delete(runId);
+    if (typeof result === 'string') listener?.failed(this.#faultOf(result));
+    else listener?.ran(result);
+  };
+
+  #faultOf(reason: string): AppError {
+    this.#options.log.error({ reason }, 'execution failed in the host');
+    return new AppError('internal', 'the execution failed in the host');
   }
 
   #replace(): void {
@@ -128,13 +195,15 @@ export class WorkerSlot {
     this.generation += 1;
     this.programs.clear();
     this.#outbox = [];
+    this.#runs.truncate(0);
     this.#overdueRunId = 0;
     this.#worker = this.#startWorker();
     void lost.terminate();
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
+    const waiting = [...this.#running.values(), ...this.#snapshotting.values()];
+    this.#running.clear();
+    this.#snapshotting.clear();
     for (const listener of this.#lostListeners) listener();
-    for (const { reject } of waiting) reject(new WorkerLostError('the worker was replaced'));
+    for (const listener of waiting) listener.failed(new WorkerLostError('the worker was replaced'));
   }
 }
 

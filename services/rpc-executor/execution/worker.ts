@@ -5,7 +5,16 @@ import { ContextState } from '#shared/runtime/context-state.ts';
 import { compileProgram } from '#shared/runtime/engines.ts';
 import type { Program } from '#shared/runtime/runtime.ts';
 import { assert } from '#shared/util/assert.ts';
-import { type FromWorker, type RunMode, type ToWorker, WATCH_RUN_ID } from './worker-messages.ts';
+import { ByteWriter } from '#shared/util/byte-writer.ts';
+import {
+  type RanInFull,
+  readRuns,
+  type Run,
+  type RunMode,
+  writeFault,
+  writeRan,
+} from './run-messages.ts';
+import { type FromWorker, type ToWorker, WATCH_RUN_ID } from './worker-messages.ts';
 
 /**
  * The thread that runs guests. It holds the state of the contexts that were opened on it, always
@@ -18,21 +27,24 @@ assert(port !== null, 'this file runs in a worker thread');
 const watch = new Int32Array((workerData as { watch: SharedArrayBuffer }).watch);
 const programs = new Map<ApplicationId, Program>();
 const contexts = new Map<ContextId, ContextState>();
+const ran = new ByteWriter();
+let postedAt = 0;
 
 port.on('message', (batch: readonly ToWorker[]) => {
-  let replies: FromWorker[] = [];
-  let postedAt = performance.now();
+  postedAt = performance.now();
   for (const message of batch) {
     const reply = handleSafely(message);
-    if (reply !== null) replies.push(reply);
-    if (replies.length > 0 && performance.now() - postedAt > REPLY_AFTER_MS) {
-      port.postMessage(replies);
-      replies = [];
-      postedAt = performance.now();
-    }
+    if (reply !== null) port.postMessage(reply);
   }
-  if (replies.length > 0) port.postMessage(replies);
+  postRan();
 });
+
+function postRan(): void {
+  if (ran.length === 0) return;
+  const bytes = ran.take();
+  port?.postMessage({ kind: 'ran', bytes } satisfies FromWorker, [bytes.buffer]);
+  postedAt = performance.now();
+}
 
 /** A message about a context that was closed meanwhile must not cost the others their thread. */
 function handleSafely(message: ToWorker): FromWorker | null {
@@ -40,8 +52,9 @@ function handleSafely(message: ToWorker): FromWorker | null {
     return handle(message);
   } catch (error) {
     if ('contextId' in message) contexts.delete(message.contextId);
-    const reason = error instanceof Error ? error.message : 'unknown';
-    return 'runId' in message ? { kind: 'fault', runId: message.runId, message: reason } : null;
+    return 'runId' in message
+      ? { kind: 'fault', runId: message.runId, message: reasonOf(error) }
+      : null;
   }
 }
 
@@ -70,25 +83,33 @@ function handle(message: ToWorker): FromWorker | null {
       const { head, entries } = openContext(message.contextId);
       return { kind: 'snapshot', runId: message.runId, head, entries: [...entries] };
     }
-    case 'run':
-      return run(message);
+    case 'runs':
+      readRuns(message.bytes, run);
+      return null;
   }
 }
 
-function run(message: Extract<ToWorker, { kind: 'run' }>): FromWorker {
-  const { runId, contextId, request, mode } = message;
+function run(runId: number, asked: Run): void {
   Atomics.store(watch, WATCH_RUN_ID, runId);
+  const start = ran.length;
   try {
-    const context = openContext(contextId);
-    const { outcome, logs, hasRun } = context.run(request, mode === 'query');
-    const isAppended = hasRun && leavesTransaction(mode, outcome, context);
-    const appended = isAppended ? context.append(request, outcome) : null;
-    return { kind: 'ran', runId, outcome, logs, appended, stateBytes: context.bytes };
+    writeRan(ran, runId, execute(asked));
   } catch (error) {
-    return { kind: 'fault', runId, message: error instanceof Error ? error.message : 'unknown' };
+    ran.truncate(start);
+    writeFault(ran, runId, reasonOf(error));
   } finally {
     Atomics.store(watch, WATCH_RUN_ID, 0);
   }
+  if (performance.now() - postedAt > REPLY_AFTER_MS) postRan();
+}
+
+function execute({ contextId, request, mode }: Run): RanInFull {
+  const context = openContext(contextId);
+  const { outcome, logs, hasRun } = context.run(request, mode === 'query');
+  const isAppended = hasRun && leavesTransaction(mode, outcome, context);
+  const appended = isAppended ? context.append(request, outcome) : null;
+  const transaction = appended === null ? null : { ...request, ...outcome, contextId, ...appended };
+  return { outcome, logs, stateBytes: context.bytes, transaction };
 }
 
 function leavesTransaction(mode: RunMode, outcome: Outcome, context: ContextState): boolean {
@@ -114,4 +135,8 @@ function openContext(contextId: ContextId): ContextState {
   const context = contexts.get(contextId);
   assert(context !== undefined, 'a context is opened before it is used');
   return context;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : 'unknown';
 }
