@@ -88,7 +88,8 @@ async function verify(contextId: string): Promise<Uint8Array> {
   await using database = openTestDatabase(node.database.serviceUrl);
   const programOf = (id: ApplicationId) =>
     Promise.resolve(wasmProgram(id === kvStore ? kvBytes : stamper, id));
-  return (await verifyLog(database, parseContextId(contextId), programOf)).head.seal;
+  const { head } = await verifyLog(database, parseContextId(contextId), programOf);
+  return Buffer.from(head.seal);
 }
 
 describe('a fork', () => {
