@@ -18,6 +18,13 @@ import { ANY_ORIGIN, CORS_HEADERS } from '#shared/service/cors.ts';
 import { readBody } from '#shared/service/read-body.ts';
 import { rpcErrorOf } from './rpc-error.ts';
 
+const PERMISSIONS = {
+  query: 'context_query',
+  mutate: 'context_mutate',
+  execute: 'context_mutate',
+  play: 'context_play',
+} as const;
+
 export interface JsonRpcOptions {
   readonly authenticate: Authenticate;
   readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
@@ -65,16 +72,15 @@ async function call(
   parsed: ParsedCall,
   principal: Principal,
 ): Promise<string> {
-  const { contextId, method, argsJson, executorPublicKey, requestId, reportFuel } = parsed.params;
+  const { contextId, method, payload, executorPublicKey, requestId, reportFuel } = parsed.params;
   let reply: ExecuteReply;
   try {
-    const permission = parsed.method === 'query' ? 'context_query' : 'context_mutate';
-    authorize(principal, permission, contextId);
+    authorize(principal, PERMISSIONS[parsed.method], contextId);
     reply = await options.execute({
       kind: parsed.method,
       contextId,
       method,
-      payload: argsJson,
+      payload,
       executorPublicKey: identityOf(principal, executorPublicKey, contextId),
       principal: principal.id,
       requestId,

@@ -1,11 +1,12 @@
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
-import type { RpcError } from '#shared/protocol/json-rpc.ts';
+import type { RpcError, RpcMethod } from '#shared/protocol/json-rpc.ts';
 
 /**
  * Translates a refusal to the JSON-RPC taxonomy of the Calimero node server: `query` and `mutate`
- * wrap node errors as its first released version did, `execute` as the version that added it.
+ * wrap node errors as its first released version did, `execute` as the version that added it, and
+ * Cairn's own `play` likewise.
  */
-export function rpcErrorOf(method: 'query' | 'mutate' | 'execute', error: unknown): RpcError {
+export function rpcErrorOf(method: RpcMethod, error: unknown): RpcError {
   const known = error instanceof AppError ? error : new AppError('internal', 'internal error');
   const { contextId = '', applicationId = '', publicKey = '' } = known.details;
   switch (known.code) {
@@ -16,7 +17,7 @@ export function rpcErrorOf(method: 'query' | 'mutate' | 'execute', error: unknow
         type: 'ApplicationNotInstalled',
         data: { application_id: applicationId },
       };
-      if (method === 'execute') return callError(data);
+      if (method === 'execute' || method === 'play') return callError(data);
       return callError({ type: method === 'query' ? 'Query' : 'Mutate', data });
     }
     case 'forbidden':

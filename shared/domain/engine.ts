@@ -2,6 +2,10 @@
 export const ENGINES = ['wasm', 'javascript', 'rhai'] as const;
 export type Engine = (typeof ENGINES)[number];
 
+/** Engines that run a script which nobody installed. */
+export const SCRIPT_ENGINES = ['javascript', 'rhai'] as const;
+export type ScriptEngine = (typeof SCRIPT_ENGINES)[number];
+
 const EXTENSIONS: Readonly<Record<string, Engine>> = {
   wasm: 'wasm',
   js: 'javascript',

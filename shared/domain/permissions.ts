@@ -15,6 +15,7 @@ import type { ContextId } from './ids.ts';
  * | `context_fork`         | make a context that goes on from the log of this one   | POST `/admin-api/contexts/:id/fork` |
  * | `context_query`        | query                                                  | `/jsonrpc` |
  * | `context_mutate`       | mutate and execute                                     | `/jsonrpc` |
+ * | `context_play`         | run scripts of one's own, past the application         | `/jsonrpc` |
  * | `context_subscribe`    | subscribe                                              | `/ws` |
  * | `context_delete`       | delete a context                                       | DELETE `/admin-api/contexts/:id` |
  * | `context_upgrade`      | give a context another application                     | POST `/admin-api/contexts/:id/application` |
@@ -36,6 +37,7 @@ export const PERMISSIONS = [
   'context_fork',
   'context_query',
   'context_mutate',
+  'context_play',
   'context_subscribe',
   'context_delete',
   'context_upgrade',

@@ -5,9 +5,18 @@ import { type ContextId, type PublicKey, type TransactionHash, ZERO_ID } from '.
  *
  * - `init` opens a context, `mutate` and `execute` run a method, `delete` is the tombstone.
  * - `upgrade` gives the context another application; its method, if any, migrates the state.
+ * - `play` runs a script of the caller's own on the state: its method names the engine, its payload
+ *   is the script.
  * - `fork` opens a context that goes on from a sequence of another one's log.
  */
-export type TransactionKind = 'init' | 'mutate' | 'execute' | 'upgrade' | 'fork' | 'delete';
+export type TransactionKind =
+  | 'init'
+  | 'mutate'
+  | 'execute'
+  | 'play'
+  | 'upgrade'
+  | 'fork'
+  | 'delete';
 
 /** What was asked, and every non-deterministic input a guest can see, decided before it runs. */
 export interface TransactionRequest {

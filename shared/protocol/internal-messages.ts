@@ -11,7 +11,8 @@ const PARTITIONS_KNOWN_MAX = 100_000;
 /** What an edge asks of the executor that owns the context's partition. */
 export type ExecuteRequest =
   | {
-      readonly kind: 'query' | 'mutate' | 'execute';
+      /** Of a `play`, the method is the engine and the payload the script. */
+      readonly kind: 'query' | 'mutate' | 'execute' | 'play';
       readonly contextId: ContextId;
       readonly method: string;
       readonly payload: Uint8Array;

@@ -78,7 +78,7 @@ test('a call is read with its id, arguments and executor as they are', () => {
     params: { contextId, method: 'set', executorPublicKey: null, requestId: null },
   });
   if (parsed.kind !== 'call') throw new Error('not a call');
-  expect(Buffer.from(parsed.params.argsJson).toString()).toBe('{"k":"x","v":18446744073709551615}');
+  expect(Buffer.from(parsed.params.payload).toString()).toBe('{"k":"x","v":18446744073709551615}');
 });
 
 test('each kind of bad request has its own answer', () => {
@@ -98,7 +98,7 @@ test('each kind of bad request has its own answer', () => {
     id: '"a"',
     error: {
       type: 'ParseError',
-      data: 'unknown variant `x`, expected one of `query`, `mutate`, `execute`',
+      data: 'unknown variant `x`, expected one of `query`, `mutate`, `execute`, `play`',
     },
   });
   expect(call({ params: { method: 'm', argsJson: {} } })).toMatchObject({

@@ -1,11 +1,12 @@
 import { isAscii } from 'node:buffer';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
+import { SCRIPT_ENGINES, type ScriptEngine } from '#shared/domain/engine.ts';
 import { ownText } from '#shared/util/own-text.ts';
 import { parseContextId, parsePublicKey } from './ids.ts';
 import { JsonError, type JsonNode, parseJson, printJson } from './lossless-json.ts';
 
-type RpcMethod = 'query' | 'mutate' | 'execute';
+export type RpcMethod = 'query' | 'mutate' | 'execute' | 'play';
 
 /** An error object of the dialect: there are no numeric codes. */
 export interface RpcError {
@@ -24,9 +25,10 @@ export interface ParsedCall {
   readonly method: RpcMethod;
   readonly params: {
     readonly contextId: ContextId;
+    /** The engine, of a `play`. */
     readonly method: string;
-    /** Canonical JSON text, as the guest reads it. */
-    readonly argsJson: Uint8Array;
+    /** Canonical JSON text, as the guest reads it; of a `play`, the script. */
+    readonly payload: Uint8Array;
     /** Null where the client leaves the choice to the node. */
     readonly executorPublicKey: PublicKey | null;
     /** Extension: idempotency key. */
@@ -43,6 +45,7 @@ export type ParsedRequest =
 
 type Members = ReadonlyMap<string, JsonNode>;
 
+const RPC_METHODS: readonly RpcMethod[] = ['query', 'mutate', 'execute', 'play'];
 const REQUEST_ID_CHARS_MAX = 128;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -117,17 +120,13 @@ function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
     throw bad(`invalid type: ${nameOf(params)}, expected an object of parameters`);
   }
   const contextId = parseContextId(textOf(params.members, 'contextId'));
-  const name = textOf(params.members, 'method');
-  if (name.includes('\0')) throw bad('invalid value: a method name has no NUL character');
-  const args = params.members.get('argsJson');
-  if (args === undefined) throw bad('missing field `argsJson`');
+  const asked = method === 'play' ? scriptOf(params.members) : invocationOf(params.members);
   const executor = optionalTextOf(params.members, 'executorPublicKey');
   return {
     method,
     params: {
       contextId,
-      method: name,
-      argsJson: Buffer.from(printJson(args)),
+      ...asked,
       executorPublicKey: executor === null ? null : parsePublicKey(executor),
       requestId: idempotencyKeyOf(params.members),
       reportFuel: flagOf(params.members, 'reportFuel'),
@@ -135,9 +134,27 @@ function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
   };
 }
 
+function invocationOf(members: Members): { method: string; payload: Uint8Array } {
+  const method = textOf(members, 'method');
+  if (method.includes('\0')) throw bad('invalid value: a method name has no NUL character');
+  const args = members.get('argsJson');
+  if (args === undefined) throw bad('missing field `argsJson`');
+  return { method, payload: Buffer.from(printJson(args)) };
+}
+
+function scriptOf(members: Members): { method: ScriptEngine; payload: Uint8Array } {
+  const name = textOf(members, 'engine');
+  const engine = SCRIPT_ENGINES.find((known) => known === name);
+  if (engine === undefined) {
+    throw bad(`unknown variant \`${name}\`, expected one of ${list(SCRIPT_ENGINES)}`);
+  }
+  return { method: engine, payload: Buffer.from(textOf(members, 'script')) };
+}
+
 function methodOf(text: string): RpcMethod {
-  if (text === 'query' || text === 'mutate' || text === 'execute') return text;
-  throw bad(`unknown variant \`${text}\`, expected one of \`query\`, \`mutate\`, \`execute\``);
+  const method = RPC_METHODS.find((known) => known === text);
+  if (method !== undefined) return method;
+  throw bad(`unknown variant \`${text}\`, expected one of ${list(RPC_METHODS)}`);
 }
 
 function idempotencyKeyOf(members: Members): string | null {
@@ -197,6 +214,10 @@ function nameOf(node: JsonNode): string {
     case 'null':
       return 'null';
   }
+}
+
+function list(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(', ');
 }
 
 function bad(message: string): AppError {

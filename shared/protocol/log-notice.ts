@@ -88,7 +88,7 @@ const positionSchema = z.strictObject({ contextId: z.string().min(1), sequence: 
 
 const noticeSchema = positionSchema.extend({
   hash: z.string(),
-  kind: z.enum(['init', 'mutate', 'execute', 'upgrade', 'fork', 'delete']),
+  kind: z.enum(['init', 'mutate', 'execute', 'play', 'upgrade', 'fork', 'delete']),
   status: z.enum(['ok', 'failed']),
   events: z.array(
     z.object({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SCRIPT_ENGINES } from '#shared/domain/engine.ts';
 
 /** The parameters of a call, and its result, as `/jsonrpc` takes and gives them. */
 const callParamsSchema = z.object({
@@ -21,20 +22,22 @@ const callResultSchema = z.object({
   fuelUsed: z.string().optional(),
 });
 
+const playParamsSchema = callParamsSchema.omit({ method: true, argsJson: true }).extend({
+  engine: z.enum(SCRIPT_ENGINES),
+  script: z.string(),
+});
+
 const METHODS = {
   query: 'Asks the application; it may not write.',
   mutate: 'Calls the application and leaves a transaction, also when it fails.',
   execute: 'Calls the application; leaves a transaction when it changed something.',
+  play: 'Runs a script on the state of the context, past its application.',
 } as const;
 
 /** The description of `POST /jsonrpc` (OpenRPC 1.3). */
 export function openRpcDocument() {
-  const required = new Set(['contextId', 'method', 'argsJson']);
-  const params = Object.entries(callParamsSchema.shape).map(([name, schema]) => ({
-    name,
-    required: required.has(name),
-    schema: shapeOf(schema),
-  }));
+  const call = paramsOf(callParamsSchema.shape, ['contextId', 'method', 'argsJson']);
+  const play = paramsOf(playParamsSchema.shape, ['contextId', 'engine', 'script']);
   return {
     openrpc: '1.3.2',
     info: { title: 'Cairn JSON-RPC', version: '1' },
@@ -42,10 +45,18 @@ export function openRpcDocument() {
       name,
       summary,
       paramStructure: 'by-name',
-      params,
+      params: name === 'play' ? play : call,
       result: { name: 'result', schema: shapeOf(callResultSchema) },
     })),
   };
+}
+
+function paramsOf(shape: Readonly<Record<string, z.ZodType>>, required: readonly string[]) {
+  return Object.entries(shape).map(([name, schema]) => ({
+    name,
+    required: required.includes(name),
+    schema: shapeOf(schema),
+  }));
 }
 
 function shapeOf(schema: z.ZodType) {

@@ -3,6 +3,7 @@ import type { Head, Outcome, StateChange, TransactionRequest } from '#shared/dom
 import { transactionHash } from '#shared/protocol/hash-chain.ts';
 import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import { sealTransaction } from '#shared/protocol/seal.ts';
+import { runScript } from './engines.ts';
 import type { ExecutionResult, Program } from './runtime.ts';
 
 /** A transaction's place in the chain, and its new end. */
@@ -79,7 +80,9 @@ export class ContextState {
       kind === 'delete' || kind === 'fork' || (kind === 'init' && !this.#program.hasInit);
     if (isNoop) return { outcome: NO_OUTCOME, logs: [], hasRun: true };
     const { contextId } = this;
-    return this.#program.execute({ contextId, request, state: this.#entries, readOnly });
+    const input = { contextId, request, state: this.#entries, readOnly };
+    if (request.kind === 'play') return runScript(input);
+    return this.#program.execute(input);
   }
 
   /** The new application's migration, on the state that the old one left. */

@@ -1,9 +1,10 @@
 import type { Engine } from '#shared/domain/engine.ts';
 import type { ApplicationId } from '#shared/domain/ids.ts';
 import { UNMETERED } from './execution-version.ts';
-import { compileJavaScriptProgram } from './javascript/javascript-program.ts';
+import { compileJavaScriptProgram, runJavaScript } from './javascript/javascript-program.ts';
+import { refused } from './metered-guest.ts';
 import { type InstrumentedModule, instrument } from './metering/instrument.ts';
-import type { Program } from './runtime.ts';
+import type { ExecutionInput, ExecutionResult, Program } from './runtime.ts';
 import { compileWasmProgram } from './wasm-program.ts';
 
 /** All that a thread needs to run an application; can be posted to a worker. */
@@ -34,4 +35,15 @@ export function compileProgram(code: ProgramCode): Program {
       return unmetered.execute(input);
     },
   };
+}
+
+/** Runs the script of a `play`: its payload, in the engine that its method names. */
+export function runScript(input: ExecutionInput): ExecutionResult {
+  const { method, payload } = input.request;
+  switch (method) {
+    case 'javascript':
+      return runJavaScript(payload, input);
+    default:
+      return refused(`no engine runs scripts in ${JSON.stringify(method)}`);
+  }
 }

@@ -134,12 +134,19 @@ describe('real answers are what the description says', () => {
       methods: { name: string; params: { name: string; required: boolean }[] }[];
     };
 
-    expect(described.methods.map(({ name }) => name)).toEqual(['query', 'mutate', 'execute']);
+    expect(described.methods.map(({ name }) => name)).toEqual([
+      'query',
+      'mutate',
+      'execute',
+      'play',
+    ]);
     const required = described.methods[0]?.params.filter((param) => param.required);
     expect(required?.map(({ name }) => name)).toEqual(['contextId', 'method', 'argsJson']);
     for (const { name, params } of described.methods) {
       const all = Object.fromEntries(params.map((param) => [param.name, null]));
-      const given = { ...all, contextId, method: 'len', argsJson: {} };
+      const asked =
+        name === 'play' ? { engine: 'javascript', script: '0' } : { method: 'len', argsJson: {} };
+      const given = { ...all, contextId, ...asked };
       expect((await node.client.rpc(name, given)).result?.output).toBe(0);
     }
   });
@@ -217,10 +224,16 @@ function requestOf(): fc.Arbitrary<{ method: string; path: string; body: string 
       argsJson: {},
       executorPublicKey: { type: 'string' },
       requestId: { type: 'string' },
+      engine: { enum: ['javascript', 'rhai', 'nope'] },
+      script: { type: 'string' },
     },
   };
   const rpc = fc
-    .tuple(fc.constantFrom('query', 'mutate', 'execute', 'fly'), valueOf(call), fc.jsonValue())
+    .tuple(
+      fc.constantFrom('query', 'mutate', 'execute', 'play', 'fly'),
+      valueOf(call),
+      fc.jsonValue(),
+    )
     .map(([method, params, id]) => ({
       method: 'POST',
       path: '/jsonrpc',

@@ -145,7 +145,7 @@ describe('errors', () => {
       {},
       {
         type: 'ParseError',
-        data: 'unknown variant `delete`, expected one of `query`, `mutate`, `execute`',
+        data: 'unknown variant `delete`, expected one of `query`, `mutate`, `execute`, `play`',
       },
     ],
     [

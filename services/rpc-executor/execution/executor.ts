@@ -57,7 +57,12 @@ export interface ExecutorOptions {
 
 /** What a lane itself takes beside the state of its context; an estimate. */
 const LANE_BYTES = 16_384;
-const MODES = { query: 'query', mutate: 'append', execute: 'append-if-changed' } as const;
+const MODES = {
+  query: 'query',
+  mutate: 'append',
+  execute: 'append-if-changed',
+  play: 'append',
+} as const;
 
 /** Brings each request to the lane of its context; opens and evicts lanes. */
 export class Executor {
