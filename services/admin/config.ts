@@ -15,6 +15,8 @@ export const adminConfigSchema = z.strictObject({
   historyReadsMax: z.int().min(1).default(8),
   /** How long such a caller may take nothing of its answer. */
   historyIdleMs: z.int().min(1).default(60_000),
+  /** Proofs that are made at once; each may read all seals of a log the first time. */
+  proofsMax: z.int().min(1).default(2),
   /** How long creating or deleting a context may take. */
   requestMs: z.int().min(1).default(30_000),
 });

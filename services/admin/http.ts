@@ -10,10 +10,12 @@ import type { ServiceDeps } from '#shared/service/service.ts';
 import type { AdminConfig } from './config.ts';
 import { aliasRoutes } from './routes/aliases.ts';
 import { applicationRoutes } from './routes/applications.ts';
+import { auditRoutes } from './routes/audit.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { contextRoutes } from './routes/contexts.ts';
 import { historyRoutes } from './routes/history.ts';
 import { memberRoutes } from './routes/members.ts';
+import { proofRoutes } from './routes/proofs.ts';
 
 const PREFIX = '/admin-api';
 /** What older tools reach below `/dev`, by the node's own key: the same, under another path. */
@@ -41,6 +43,8 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
     ...memberRoutes(deps, config),
     ...contextRoutes(deps, config),
     ...historyRoutes(deps, config),
+    ...auditRoutes(deps, config),
+    ...proofRoutes(deps, config),
     ...blobRoutes(deps, config),
     ...aliasRoutes(deps, config),
     ...CHAIN_ONLY.map(([method, path]): Route => {

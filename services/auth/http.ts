@@ -1,5 +1,6 @@
 import { answers } from '#shared/protocol/admin-answers.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import type { PublicKey } from '#shared/domain/ids.ts';
 import { can } from '#shared/domain/permissions.ts';
 import {
   addKeySchema,
@@ -36,6 +37,8 @@ export interface AuthRoutesOptions {
   readonly tokens: Tokens;
   readonly limits: RateLimits;
   readonly verifier: Verifier;
+  /** The node's own public key. */
+  readonly nodeKey: PublicKey;
   /** Keys or rules changed: every replica must look again. */
   readonly onChanged: () => void;
   /** Throws AppError `invalid_request` when the access file cannot be used. */
@@ -46,7 +49,8 @@ const BODY_BYTES_MAX = 65_536;
 
 /** Login, keys and tokens: the part of the Admin API that the auth service answers. */
 export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
-  const { deps, config, login, tokens, limits, verifier, onChanged, reloadAccess } = options;
+  const { deps, config, login, tokens, limits, verifier, nodeKey, onChanged, reloadAccess } =
+    options;
   const { clock, database, random } = deps;
 
   return [
@@ -85,6 +89,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
       rule: 'public',
       handle: jwks,
     },
+    nodeKeyRoute(nodeKey),
     {
       method: 'post',
       path: '/admin-api/root-key',
@@ -252,4 +257,17 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
 
 function addressOf(context: DoorContext): string {
   return context.req.socket.remoteAddress ?? '';
+}
+
+function nodeKeyRoute(nodeKey: PublicKey): Route {
+  return {
+    method: 'get',
+    path: '/admin-api/node-key',
+    summary: 'Gives the public key that the node signs heads of logs with.',
+    answer: answers.nodeKey,
+    rule: 'public',
+    handle: (context) => {
+      context.body = { data: { nodeKey } };
+    },
+  };
 }

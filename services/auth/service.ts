@@ -4,6 +4,7 @@ import { subjects } from '#shared/bus/subjects.ts';
 import type { BusSubscription } from '#shared/bus/bus.ts';
 import { keyPairOf } from '#shared/crypto/ed25519.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import { publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import type { Credentials } from '#shared/service/authenticate.ts';
 import { pathsOf } from '#shared/service/koa/openapi.ts';
 import { createKoaDoor } from '#shared/service/koa/koa-door.ts';
@@ -14,6 +15,7 @@ import type { AuthConfig } from './config.ts';
 import { authRoutes } from './http.ts';
 import { Login } from './login.ts';
 import { RateLimits } from './rate-limits.ts';
+import { signHead } from './sign-head.ts';
 import { Tokens } from './tokens.ts';
 import { Verifier } from './verify.ts';
 
@@ -47,6 +49,7 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
     tokens,
     limits,
     verifier,
+    nodeKey: publicKeyFromBytes(nodePublicKey),
     onChanged: publishChange,
     reloadAccess: reloadEverywhere,
   });
@@ -71,6 +74,9 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
           paths ??= Buffer.from(JSON.stringify(pathsOf(routes)));
           return paths;
         }),
+        bus.respond(subjects.authSignHead, 'auth', async (payload) =>
+          signHead(payload, { nodeKey: config.nodeKey, clock: deps.clock }),
+        ),
         bus.subscribe(subjects.authChanged, (payload) => {
           if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
         }),

@@ -17,6 +17,8 @@ import { type ExecutorConfig, executorConfigSchema } from '../rpc-executor/confi
 import { createRpcExecutorService } from '../rpc-executor/service.ts';
 import { type FanoutConfig, fanoutConfigSchema } from '../subscription-fanout/config.ts';
 import { createFanoutService } from '../subscription-fanout/service.ts';
+import { type SyncConfig, syncConfigSchema } from '../sync/config.ts';
+import { createSyncService } from '../sync/service.ts';
 
 export interface NodeConfig {
   readonly databaseUrl: string;
@@ -39,6 +41,7 @@ export interface NodeConfig {
   readonly executor?: Partial<ExecutorConfig>;
   readonly fanout?: Partial<FanoutConfig>;
   readonly admin?: Partial<AdminConfig>;
+  readonly sync?: Partial<SyncConfig>;
   readonly log: Logger;
 }
 
@@ -95,6 +98,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     createFanoutService(
       depsOf('subscription-fanout'),
       fanoutConfigSchema.parse({ ...config.fanout }),
+    ),
+    createSyncService(
+      depsOf('sync'),
+      syncConfigSchema.parse({ databaseUrl: config.databaseUrl, ...config.sync }),
     ),
     createAdminService(
       depsOf('admin'),

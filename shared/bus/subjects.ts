@@ -11,6 +11,9 @@ import type { ContextId } from '#shared/domain/ids.ts';
  * | cairn.v1.auth.verify          | request/reply | auth, queue group `auth` |
  * | cairn.v1.auth.openapi         | request/reply | auth, the OpenAPI paths of its routes |
  * | cairn.v1.auth.changed         | notice        | auth, when keys or access rules changed |
+ * | cairn.v1.auth.sign-head       | request/reply | auth, which has the node's key; signs heads of logs |
+ * | cairn.v1.sync.start           | request/reply | sync, queue group `sync`; begins to verify or rehearse |
+ * | cairn.v1.sync.job.<job>       | request/reply | sync, the replica that has the job |
  */
 export const subjects = {
   execute: (partition: number): string => `cairn.v1.execute.${partition}`,
@@ -22,4 +25,7 @@ export const subjects = {
   authVerify: 'cairn.v1.auth.verify',
   authOpenApi: 'cairn.v1.auth.openapi',
   authChanged: 'cairn.v1.auth.changed',
+  authSignHead: 'cairn.v1.auth.sign-head',
+  syncStart: 'cairn.v1.sync.start',
+  syncJob: (job: string): string => `cairn.v1.sync.job.${job}`,
 } as const;

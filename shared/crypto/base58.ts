@@ -7,47 +7,48 @@ const CHUNK = 58 ** CHUNK_DIGITS;
 const LIMB = 0x1000000;
 const DECODED_DIGITS = 4;
 
-const CODES = Buffer.from(ALPHABET);
 const VALUES = new Int8Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i += 1) VALUES[ALPHABET.charCodeAt(i)] = i;
+
+/** All pairs of digits, to print two at once. */
+const PAIRS = Array.from(
+  { length: 58 * 58 },
+  (_, i) => ALPHABET.charAt(i / 58) + ALPHABET.charAt(i % 58),
+);
 
 /** Encodes bytes with the Bitcoin alphabet; each leading zero byte is one leading `1`. */
 export function encodeBase58(bytes: Uint8Array): string {
   let zeros = 0;
   while (zeros < bytes.length && bytes[zeros] === 0) zeros += 1;
-  const limbs: number[] = [];
+  const limbs = new Float64Array(Math.ceil((bytes.length - zeros) / 2));
+  let used = 0;
   for (let at = zeros; at < bytes.length; ) {
-    const width = Math.min(2, bytes.length - at);
+    // A first byte alone where their number is odd.
+    const width = at > zeros || (bytes.length - zeros) % 2 === 0 ? 2 : 1;
     let carry = bytes[at] ?? 0;
     if (width === 2) carry = carry * 256 + (bytes[at + 1] ?? 0);
-    const scale = width === 2 ? 65_536 : 256;
-    for (let i = 0; i < limbs.length; i += 1) {
-      const value = (limbs[i] ?? 0) * scale + carry;
+    for (let i = 0; i < used; i += 1) {
+      const value = (limbs[i] ?? 0) * 0x10000 + carry;
       carry = Math.floor(value / CHUNK);
       limbs[i] = value - carry * CHUNK;
     }
-    if (carry > 0) limbs.push(carry);
+    if (carry > 0) {
+      limbs[used] = carry;
+      used += 1;
+    }
     at += width;
   }
-  return '1'.repeat(zeros) + digitsOf(limbs);
+  let text = '';
+  for (let i = used - 1; i >= 0; i -= 1) text += digitsOf(limbs[i] ?? 0);
+  return '1'.repeat(zeros) + text.replace(/^1+/, '');
 }
 
-/** The digits of a number in limbs of `CHUNK`, least first. */
-function digitsOf(limbs: readonly number[]): string {
-  const digits = Buffer.allocUnsafe(limbs.length * CHUNK_DIGITS);
-  let at = digits.length;
-  for (const limb of limbs) {
-    let rest = limb;
-    for (let d = 0; d < CHUNK_DIGITS; d += 1) {
-      const next = Math.floor(rest / 58);
-      at -= 1;
-      digits[at] = CODES[rest - next * 58] ?? 0;
-      rest = next;
-    }
-  }
-  // The topmost limb is filled up with zeros, which are no digits of the number.
-  while (at < digits.length && digits[at] === CODES[0]) at += 1;
-  return digits.toString('latin1', at);
+/** The five digits of a limb. */
+function digitsOf(limb: number): string {
+  const first = Math.floor(limb / 58 ** 4);
+  const others = limb - first * 58 ** 4;
+  const middle = Math.floor(others / 58 ** 2);
+  return ALPHABET.charAt(first) + PAIRS[middle] + PAIRS[others - middle * 58 ** 2];
 }
 
 /** Decodes Bitcoin-alphabet text. Throws an Error that names the first bad character. */

@@ -20,6 +20,7 @@ import type { ContextId } from './ids.ts';
  * | `context_delete`       | delete a context                                       | DELETE `/admin-api/contexts/:id` |
  * | `context_upgrade`      | give a context another application                     | POST `/admin-api/contexts/:id/application` |
  * | `context_members`      | invite, grant and revoke capabilities                  | POST `/admin-api/contexts/invite`, `…/capabilities/…` |
+ * | `context_audit`        | verify a log, rehearse with its data, prove what it holds | `/admin-api/contexts/:id/verify`, `…/rehearse`, `…/proof` |
  * | `alias_write`          | create and delete aliases                              | POST `/admin-api/alias/create`, `…/delete` |
  * | `identity_read`        | see keys and their history                             | GET `/admin-api/did`, `…/client-keys` |
  * | `identity_manage`      | add root keys, revoke keys                             | POST `/admin-api/root-key`, DELETE `/admin-api/did`, `/admin-api/identity/keys` |
@@ -42,6 +43,7 @@ export const PERMISSIONS = [
   'context_delete',
   'context_upgrade',
   'context_members',
+  'context_audit',
   'alias_write',
   'identity_read',
   'identity_manage',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jobSchema } from './audit-api.ts';
 import { ENGINES } from '#shared/domain/engine.ts';
 import { differenceSchema, entrySchema, keyChangeSchema, loggedSchema } from './history-api.ts';
 
@@ -44,6 +45,17 @@ const clientKey = z.object({
   contextId: id.nullable(),
 });
 const tokens = data(z.object({ access_token: z.string(), refresh_token: z.string() }));
+
+const signedHead = z.object({
+  contextId: id,
+  size: z.string(),
+  root: z.string(),
+  lastSeal: z.string(),
+  /** Unix milliseconds. */
+  timeMs: z.int(),
+  nodeKey: id,
+  signature: z.string(),
+});
 
 export const answers = {
   nothing,
@@ -95,6 +107,23 @@ export const answers = {
   aliasValue: data(z.object({ value: z.string().nullable() })),
   aliases: data(z.record(z.string(), z.string())),
   peers: z.object({ count: z.int() }),
+  job: data(jobSchema),
+  proof: z.object({
+    format: z.literal('cairn-proof'),
+    version: z.literal(1),
+    transaction: z.looseObject({ contextId: id, sequence: z.string(), hash: id }),
+    priorSeal: z.string(),
+    path: z.array(z.string()),
+    head: signedHead,
+  }),
+  consistencyProof: z.object({
+    format: z.literal('cairn-consistency-proof'),
+    version: z.literal(1),
+    from: z.string(),
+    path: z.array(z.string()),
+    head: signedHead,
+  }),
+  nodeKey: data(z.object({ nodeKey: id })),
   challenge: data(
     z.object({
       nonce: z.string(),

@@ -121,16 +121,21 @@ export class ContextState {
       priorHash,
     };
     const seal = sealTransaction(unsealed, priorSeal);
-    this.apply(outcome.changes);
+    this.follow(request, outcome);
     this.#head = { sequence: sequence + 1n, hash, seal };
-    this.#rootHash = outcome.rootHash ?? this.#rootHash;
-    if (request.kind === 'upgrade') this.#program = this.#programOf(decodeUpgrade(payload).to);
     return { ...this.#head, priorHash };
   }
 
   /** What follows is of another context, which shares the log up to here. */
   forkTo(contextId: ContextId): void {
     this.#contextId = contextId;
+  }
+
+  /** Makes the outcome the state, and leaves the chain to a replay that checks it elsewhere. */
+  follow({ kind, payload }: TransactionRequest, outcome: Outcome): void {
+    this.apply(outcome.changes);
+    this.#rootHash = outcome.rootHash ?? this.#rootHash;
+    if (kind === 'upgrade') this.#program = this.#programOf(decodeUpgrade(payload).to);
   }
 
   /** Applies a state diff that is in the log already. */

@@ -1,10 +1,16 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
+import { to as copyTo } from 'pg-copy-streams';
 import type { Tables } from './tables.ts';
 
 /** A pool of connections to Postgres, and the query builder on it. */
 export interface Database extends AsyncDisposable {
   readonly kysely: Kysely<Tables>;
+  /**
+   * The bytes of `COPY (query) TO STDOUT` in Postgres' binary format. Whoever reads slowly slows
+   * Postgres down; whoever stops early gives the connection up.
+   */
+  copyOut(query: string): AsyncGenerator<Uint8Array>;
 }
 
 export interface DatabaseOptions {
@@ -28,7 +34,23 @@ export function openDatabase({ url, poolMax, onError }: DatabaseOptions): Databa
   });
   pool.on('error', onError);
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
-  return { kysely, [Symbol.asyncDispose]: () => kysely.destroy() };
+  return {
+    kysely,
+    copyOut: (query) => copyOut(pool, query),
+    [Symbol.asyncDispose]: () => kysely.destroy(),
+  };
+}
+
+async function* copyOut(pool: pg.Pool, query: string): AsyncGenerator<Uint8Array> {
+  const client = await pool.connect();
+  let isWhole = false;
+  try {
+    const stream = client.query(copyTo(`COPY (${query}) TO STDOUT (FORMAT binary)`));
+    for await (const chunk of stream) yield chunk as Uint8Array;
+    isWhole = true;
+  } finally {
+    client.release(!isWhole);
+  }
 }
 
 const statementNames = new Map<string, string>();

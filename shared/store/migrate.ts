@@ -6,6 +6,7 @@ import * as identity from './migrations/0002-identity.ts';
 import * as execution from './migrations/0003-execution.ts';
 import * as fork from './migrations/0004-fork.ts';
 import * as append from './migrations/0005-append.ts';
+import * as logTree from './migrations/0006-log-tree.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-log': log,
@@ -13,6 +14,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0003-execution': execution,
   '0004-fork': fork,
   '0005-append': append,
+  '0006-log-tree': logTree,
 };
 
 export interface MigrateOptions {
@@ -69,7 +71,8 @@ async function grant(db: Kysely<unknown>, name: string, password: string): Promi
     `GRANT SELECT, INSERT, UPDATE, DELETE ON applications, blobs, blob_chunks, contexts, members,
        snapshots, instrumented_modules TO ${role}`,
     `GRANT SELECT, UPDATE ON partitions TO ${role}`,
-    `GRANT SELECT, INSERT ON identity_events TO ${role}`,
+    `GRANT SELECT, INSERT ON identity_events, log_subtrees TO ${role}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON audit_progress TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON root_keys, client_keys, spent, token_keys, aliases,
        capabilities TO ${role}`,
   ];

@@ -112,4 +112,12 @@ export interface Tables {
   };
   aliases: { kind: string; scope: string; alias: string; value: string };
   capabilities: { context_id: Buffer; public_key: Buffer; capability: string };
+  log_subtrees: { context: string; position: string; root: Buffer };
+  audit_progress: {
+    context: string;
+    verified_sequence: string;
+    checked_at: Date;
+    divergent_sequence: string | null;
+    divergence: unknown;
+  };
 }

@@ -1,11 +1,10 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { Transaction } from '#shared/domain/transaction.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
-import { wasmProgram } from '../support/program.ts';
 import { freePort } from '../../services/standalone/processes.ts';
 import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import type { Client } from '../support/client.ts';
@@ -101,16 +100,12 @@ async function readLogs(
   contextIds: readonly string[],
 ): Promise<Map<string, Transaction[]>> {
   const { ownerUrl } = await readEmbeddedServers(data);
-  const guest = await readFile(join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm'));
   const logs = new Map<string, Transaction[]>();
   await using database = openTestDatabase(ownerUrl);
   for (const contextId of contextIds) {
     const log = await readLog(ownerUrl, contextId);
-    const verified = await verifyLog(database, parseContextId(contextId), (id) =>
-      Promise.resolve(wasmProgram(guest, id)),
-    );
-    expect(verified.head.sequence).toBe(BigInt(log.length));
-    expect(verified.head.seal).toEqual(log.at(-1)?.seal);
+    const verified = await verifyLog(database, parseContextId(contextId));
+    expect(verified).toMatchObject({ outcome: 'verified', verified: log.length });
     logs.set(contextId, log);
   }
   return logs;

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -7,7 +7,6 @@ import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import type { Client } from '../support/client.ts';
 import { openTestDatabase, readLog } from '../support/log.ts';
 import { startTestNode, type TestNode } from '../support/node.ts';
-import { programOf } from '../support/program.ts';
 
 const FORUM = join(import.meta.dirname, '../../examples/forum-typescript/forum.js');
 
@@ -47,11 +46,8 @@ test('a forum in TypeScript is installed, called, logged and replayed like any a
     ['failed'],
   ]);
   await using database = openTestDatabase(node.database.serviceUrl);
-  const source = await readFile(FORUM);
-  const verified = await verifyLog(database, parseContextId(contextId), (id) =>
-    Promise.resolve(programOf(source, 'javascript', id)),
-  );
-  expect(Buffer.from(verified.head.seal)).toEqual(log.at(-1)?.seal);
+  const verified = await verifyLog(database, parseContextId(contextId));
+  expect(verified).toMatchObject({ outcome: 'verified', verified: log.length });
 });
 
 test('integers of 64 bits pass every door exactly', async () => {

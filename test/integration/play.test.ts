@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseContextId } from '#shared/protocol/ids.ts';
 import { verifyLog } from '../../services/sync/replay/verify-log.ts';
@@ -7,10 +5,7 @@ import type { Client, RpcAnswer } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { openTestDatabase, readLog } from '../support/log.ts';
 import { startTestNode, type TestNode } from '../support/node.ts';
-import { programOf } from '../support/program.ts';
 import { WsClient } from '../support/ws-client.ts';
-
-const KV_STORE = join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm');
 
 /** One script in each language: counts its runs under a key, tells of it, says who runs it where. */
 const SCRIPTS = {
@@ -64,11 +59,8 @@ test.each(Object.entries(SCRIPTS))(
       data: { events: [{ kind: 'Ran', data: [...Buffer.from('1')] }] },
     });
     await using database = openTestDatabase(node.database.serviceUrl);
-    const source = await readFile(KV_STORE);
-    const verified = await verifyLog(database, parseContextId(contextId), (id) =>
-      Promise.resolve(programOf(source, 'wasm', id)),
-    );
-    expect(Buffer.from(verified.head.seal)).toEqual(log.at(-1)?.seal);
+    const verified = await verifyLog(database, parseContextId(contextId));
+    expect(verified).toMatchObject({ outcome: 'verified', verified: log.length });
   },
 );
 

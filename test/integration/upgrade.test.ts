@@ -1,9 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { ApplicationId } from '#shared/domain/ids.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
-import { wasmProgram } from '../support/program.ts';
 import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import type { Client } from '../support/client.ts';
 import { openTestDatabase, readLog } from '../support/log.ts';
@@ -67,11 +63,8 @@ test('a context gets another application, keeps its state, and its log can be ru
     client.post('/admin-api/uninstall-application', { applicationId });
   expect((await uninstall(next)).status).toBe(409);
   await using database = openTestDatabase(node.database.serviceUrl);
-  const first = await readFile(join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm'));
-  const programOf = (id: ApplicationId) =>
-    Promise.resolve(wasmProgram(id === kvStore ? first : second, id));
-  const verified = await verifyLog(database, parseContextId(contextId), programOf);
-  expect(Buffer.from(verified.head.seal)).toEqual(log.at(-1)?.seal);
+  const verified = await verifyLog(database, parseContextId(contextId));
+  expect(verified).toMatchObject({ outcome: 'verified', verified: log.length });
 });
 
 test('uninstalling that races with an upgrade or a creation lets one of the two win', async () => {

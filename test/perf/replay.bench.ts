@@ -1,45 +1,23 @@
-import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
-import { readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
-import type { ApplicationId } from '#shared/domain/ids.ts';
-import { GENESIS, type Transaction, type TransactionRequest } from '#shared/domain/transaction.ts';
-import {
-  applicationIdFromBytes,
-  contextIdFromBytes,
-  publicKeyFromBytes,
-} from '#shared/protocol/ids.ts';
-import { ContextState } from '#shared/runtime/context-state.ts';
-import { wasmProgram } from '../support/program.ts';
-import { insertApplication } from '#shared/store/application-store.ts';
-import { blobIdOf } from '#shared/store/blob-store.ts';
-import type { Database } from '#shared/store/database.ts';
-import { acquireLeases } from '#shared/store/leases.ts';
-import { streamChanges } from '#shared/store/log-reader.ts';
-import { appendBatch, appendRowOf } from '#shared/store/log-append.ts';
-import { encodeLogRow } from '#shared/store/log-row.ts';
-import { createContext, findContext } from '#shared/store/transaction-log.ts';
-import { systemRandom } from '#shared/util/random.ts';
-import { verifyLog } from '../../services/sync/replay/verify-log.ts';
 import { createTestDatabase } from '../support/infra.ts';
 import { openTestDatabase } from '../support/log.ts';
 import { median, printResult, startBench } from './bench.ts';
+import { writeLog } from './replay-log.ts';
 
 /**
- * Transactions per second of loading a context's state from its log, by diffs and by running it
- * again. `npm run bench:replay`; BENCH_ROUNDS and BENCH_ROWS change its length.
+ * Opening and verifying a context with a long log, at a quarter, a half and the whole of it:
+ * transactions per second, and the memory of the process that does it. `npm run bench:replay`;
+ * BENCH_ROWS and BENCH_ROUNDS change its length.
  */
-const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
-const ROWS = Number(process.env['BENCH_ROWS'] ?? 30_000);
-const ROWS_PER_COMMIT = 500;
-const KEYS = 1_000;
-
-const contextId = contextIdFromBytes(systemRandom(32));
-const applicationId: ApplicationId = applicationIdFromBytes(systemRandom(32));
-const executorPublicKey = publicKeyFromBytes(systemRandom(32));
-const guest = join(import.meta.dirname, '../../examples/kv-store/kv-store.wasm');
-const program = wasmProgram(await readFile(guest), applicationId);
+const ROWS = Number(process.env['BENCH_ROWS'] ?? 1_000_000);
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3);
+const MEASURES = ['open', 'diffs', 'copyOut', 'guest', 'verify'] as const;
+const MIB = 1_048_576;
+const run = promisify(execFile);
 
 await using stack = new AsyncDisposableStack();
 await startBench(stack);
@@ -49,132 +27,58 @@ const owner = new pg.Client({ connectionString: test.ownerUrl });
 await owner.connect();
 stack.defer(() => owner.end());
 
-const requests = await writeLog(database);
-const context = await findContext(database, contextId);
-if (context === null) throw new Error('the context was created');
-const { contextKey, head, lineage } = context;
+interface Measured {
+  readonly ms: number;
+  readonly rssBytes: number;
+}
 
-const measures: Readonly<Record<string, () => Promise<void> | void>> = {
-  copyOut: async () => {
-    const query = `COPY (SELECT sequence, changes FROM transactions WHERE context = ${contextKey}
-      ORDER BY sequence) TO STDOUT (FORMAT binary)`;
-    let bytes = 0;
-    for await (const chunk of owner.query(copyTo(query))) bytes += (chunk as Buffer).length;
-    if (bytes < ROWS * 32) throw new Error('not every row was copied');
-  },
-  diffs: async () => {
-    const state = emptyState();
-    const range = { from: 0n, to: head.sequence };
-    for await (const changes of streamChanges(database, lineage, range)) {
-      state.apply(changes);
+const sizes = [ROWS / 4, ROWS / 2, ROWS].map(Math.floor);
+const figures: Record<string, number> = {};
+const ratios: Record<string, number> = {};
+let step = 0;
+for await (const _ of writeLog(database, sizes)) {
+  const size = sizes[step] ?? ROWS;
+  step += 1;
+  await owner.query('VACUUM ANALYZE transactions');
+  const rounds: Record<string, Measured>[] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const measured: Record<string, Measured> = {};
+    for (const name of MEASURES) {
+      measured[name] = name === 'copyOut' ? await copyOut(size) : await measureOnce(name);
     }
-    if (state.entries.size < KEYS) throw new Error('not every key was loaded');
-  },
-  guest: () => {
-    const state = emptyState();
-    for (const request of requests) state.apply(state.run(request, false).outcome.changes);
-  },
-  reexecution: async () => {
-    const state = await verifyLog(database, contextId, () => Promise.resolve(program));
-    if (state.head.sequence !== head.sequence) throw new Error('not every row was verified');
-  },
-};
-const rates = new Map<string, number[]>();
-for (let round = 0; round <= ROUNDS; round += 1) {
-  for (const [name, measure] of Object.entries(measures)) {
-    const startMs = performance.now();
-    await measure();
-    const perSecond = (requests.length / (performance.now() - startMs)) * 1_000;
-    // The first round warms up.
-    if (round > 0) rates.set(name, [...(rates.get(name) ?? []), perSecond]);
+    rounds.push(measured);
   }
-}
-
-const of = (name: string) => rates.get(name) ?? [];
-const ratio = (name: string, to: string) =>
-  median(of(name).map((rate, i) => rate / (of(to)[i] ?? Number.NaN)));
-printResult(
-  'replay',
-  {
-    transactions: requests.length,
-    diffsPerSecond: median(of('diffs')),
-    copyOutPerSecond: median(of('copyOut')),
-    reexecutionPerSecond: median(of('reexecution')),
-    guestPerSecond: median(of('guest')),
-  },
-  { copy_out: ratio('diffs', 'copyOut'), guest_time: ratio('reexecution', 'guest') },
-);
-
-function emptyState(): ContextState {
-  return new ContextState({
-    contextId,
-    program,
-    programOf: () => program,
-    head: GENESIS,
-    rootHash: null,
-  });
-}
-
-/** A log of `ROWS` writes of one context, as the executor would have left it. */
-async function writeLog(into: Database): Promise<TransactionRequest[]> {
-  const [fence] = await acquireLeases(into, {
-    owner: 'bench',
-    exceptPartitions: [],
-    validMs: 3_600_000,
-  });
-  if (fence === undefined) throw new Error('the partitions are free');
-  const state = emptyState();
-  const run = (request: TransactionRequest): Transaction => {
-    const { outcome } = state.run(request, false);
-    return { ...request, ...outcome, contextId, ...state.append(request, outcome) };
-  };
-  const application = {
-    blobId: blobIdOf(new Uint8Array()),
-    size: 0,
-    source: 'file:///x',
-    engine: 'wasm',
-  } as const;
-  await insertApplication(into, { applicationId, ...application, metadata: new Uint8Array() });
-  const init = requestOf('init', 'init', {});
-  const created = await createContext(into, {
-    ...fence,
-    contextId,
-    applicationId,
-    row: encodeLogRow(run(init)),
-    stateBytes: state.bytes,
-    member: { publicKey: executorPublicKey, sealedPrivateKey: null },
-  });
-  if (created.kind !== 'created') throw new Error('the context is new');
-  const all = [init];
-  while (all.length < ROWS) {
-    const more = Array.from({ length: ROWS_PER_COMMIT }, (_, i) => {
-      const n = all.length + i;
-      return requestOf('mutate', 'set', { key: `key ${n % KEYS}`, value: `value ${n}`.repeat(6) });
-    });
-    const rows = more.map((request) =>
-      appendRowOf({
-        contextKey: created.contextKey,
-        transaction: run(request),
-        stateBytes: state.bytes,
-      }),
-    );
-    await appendBatch(into, { fences: [fence], rows });
-    all.push(...more);
+  const of = (name: string, pick: keyof Measured) =>
+    median(rounds.map((measured) => measured[name]?.[pick] ?? Number.NaN));
+  const ratio = (name: string, to: string) =>
+    median(rounds.map((measured) => (measured[to]?.ms ?? 0) / (measured[name]?.ms ?? 0)));
+  figures[`${size}.openMs`] = of('open', 'ms');
+  for (const name of ['diffs', 'copyOut', 'guest', 'verify']) {
+    figures[`${size}.${name}PerSecond`] = (size / of(name, 'ms')) * 1_000;
   }
-  return all;
+  figures[`${size}.openRssMiB`] = of('open', 'rssBytes') / MIB;
+  figures[`${size}.verifyRssMiB`] = of('verify', 'rssBytes') / MIB;
+  ratios[`${size}.copy_out`] = ratio('diffs', 'copyOut');
+  ratios[`${size}.guest_time`] = ratio('verify', 'guest');
+}
+const perRow = (size: number) => 1 / (figures[`${size}.verifyPerSecond`] ?? Number.NaN);
+// Below 1 it grows slower than the log.
+ratios['growth'] = perRow(ROWS) / perRow(sizes[0] ?? ROWS);
+printResult('replay', figures, ratios);
+
+async function measureOnce(name: string): Promise<Measured> {
+  const file = join(import.meta.dirname, 'replay-once.ts');
+  const { stdout } = await run(process.execPath, [file, name, test.serviceUrl]);
+  return JSON.parse(stdout) as Measured;
 }
 
-function requestOf(kind: 'init' | 'mutate', method: string, args: object): TransactionRequest {
-  return {
-    kind,
-    method,
-    payload: Buffer.from(JSON.stringify(args)),
-    executorPublicKey,
-    principal: 'bench',
-    requestId: null,
-    timeNs: 1n,
-    randomSeed: systemRandom(32),
-    executionVersion: EXECUTION_VERSION,
-    fuelLimit: 1_000_000_000n,
-  };
+/** The same bytes as `diffs` reads, without doing anything with them. */
+async function copyOut(rows: number): Promise<Measured> {
+  const startMs = performance.now();
+  const query = `COPY (SELECT sequence, changes FROM transactions ORDER BY sequence)
+    TO STDOUT (FORMAT binary)`;
+  let bytes = 0;
+  for await (const chunk of owner.query(copyTo(query))) bytes += (chunk as Buffer).length;
+  if (bytes < rows * 32) throw new Error('not every row was copied');
+  return { ms: performance.now() - startMs, rssBytes: 0 };
 }

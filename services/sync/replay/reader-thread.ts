@@ -1,0 +1,39 @@
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { AppError } from '#shared/domain/app-error.ts';
+import { openDatabase } from '#shared/store/database.ts';
+import { assert } from '#shared/util/assert.ts';
+import { ExecutorChannel, SettledError } from './executor-channel.ts';
+import { Feeder } from './feeder.ts';
+import type { FromReplay, ReplayTask } from './messages.ts';
+
+/** The thread that reads a log, follows its chain, and sends it on to the thread that runs it. */
+const port = parentPort;
+assert(port !== null, 'this file runs in a worker thread');
+const { databaseUrl, executor } = workerData as {
+  readonly databaseUrl: string;
+  readonly executor: MessagePort;
+};
+const database = openDatabase({ url: databaseUrl, poolMax: 2, onError: () => undefined });
+const channel = new ExecutorChannel(executor);
+const feeder = new Feeder({ database, send: (message) => channel.send(message) });
+let running: Promise<void> = Promise.resolve();
+
+port.on('message', (task: ReplayTask) => {
+  running = running.then(() => run(task));
+});
+
+async function run(task: ReplayTask): Promise<void> {
+  await channel.begin(task.share);
+  try {
+    await feeder.feed(task);
+  } catch (error) {
+    if (error instanceof SettledError) return;
+    const code = error instanceof AppError ? error.code : null;
+    const message = error instanceof Error ? error.message : 'unknown failure';
+    tell({ kind: 'failed', code, message });
+  }
+}
+
+function tell(message: FromReplay): void {
+  port?.postMessage(message);
+}
