@@ -205,6 +205,19 @@ describe('state', () => {
     expect(await second.client.query(contextId, 'entries')).toEqual(before);
   });
 
+  test('a snapshot that cannot be written costs nothing', async () => {
+    const node = await start({ executor: { snapshotEvery: 5 } });
+    const contextId = await node.client.open('kv-store');
+    const owner = await connectOwner(node);
+    await owner.query('ALTER TABLE snapshots RENAME TO hidden');
+    for (let i = 0; i < 12; i += 1) await set(node.client, contextId, `k${i}`);
+    await owner.query('ALTER TABLE hidden RENAME TO snapshots');
+
+    for (let i = 12; i < 24; i += 1) await set(node.client, contextId, `k${i}`);
+    await eventually(async () => (await owner.query('SELECT 1 FROM snapshots')).rows.length > 0);
+    expect((await node.client.query(contextId, 'len')).result?.output).toBe(24);
+  });
+
   test('a snapshot that the log does not confirm is not used', async () => {
     const first = await start({ executor: { snapshotEvery: 5 } });
     const contextId = await first.client.open('kv-store');

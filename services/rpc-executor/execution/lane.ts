@@ -380,9 +380,11 @@ export class Lane implements CommitLane {
     if (!isDue || this.#snapshotting || this.#stage !== 'ready') return;
     this.#snapshotting = true;
     this.#snapshots.reset();
-    void this.#snapshot().finally(() => {
+    // One that could not be written is made up for by the next.
+    const over = () => {
       this.#snapshotting = false;
-    });
+    };
+    void this.#snapshot().then(over, over);
   }
 
   async #snapshot(): Promise<void> {
