@@ -29,6 +29,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   runtime: ['util', 'domain', 'crypto', 'protocol'],
   telemetry: ['util', 'domain', 'crypto', 'protocol'],
   config: ['util', 'domain', 'crypto', 'protocol'],
+  client: ['util', 'domain', 'crypto', 'protocol'],
   service: [
     'util',
     'domain',
