@@ -18,6 +18,8 @@ export const executorConfigSchema = z.strictObject({
   stateBytesMax: z.int().min(1).default(536_870_912),
   /** Fuel that one call may use: an instruction of a guest costs about 1, or 1 ns. */
   fuelPerCallMax: z.int().min(1_000).default(1_000_000_000),
+  /** A call that uses so much takes its context to a thread where it holds up nobody else. */
+  heavyCallFuel: z.int().min(1_000).default(20_000_000),
   /** Fuel in a minute of all calls of one context, and of one principal; 0 is no limit. */
   fuelPerContextMinute: z.int().min(0).default(0),
   fuelPerPrincipalMinute: z.int().min(0).default(0),

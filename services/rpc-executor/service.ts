@@ -75,6 +75,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     stateBytesMax: config.stateBytesMax,
     laneQueueMax: config.laneQueueMax,
     fuelPerCallMax: config.fuelPerCallMax,
+    heavyCallFuel: config.heavyCallFuel,
     budgets: new FuelBudgets({
       perContextMinute: config.fuelPerContextMinute,
       perPrincipalMinute: config.fuelPerPrincipalMinute,

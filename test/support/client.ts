@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Engine } from '#shared/domain/engine.ts';
 
 export interface RpcAnswer {
   readonly id: unknown;
@@ -76,23 +77,27 @@ export class Client {
   }
 
   /** Installs an example application by name, or a module by its bytes. */
-  async install(application: 'kv-store' | 'only-peers' | Uint8Array): Promise<string> {
+  async install(
+    application: 'kv-store' | 'only-peers' | Uint8Array,
+    engine: Engine = 'wasm',
+  ): Promise<string> {
     if (typeof application === 'string') {
       const path = join(import.meta.dirname, `../../examples/${application}/${application}.wasm`);
-      return await this.#installFile(path);
+      return await this.#installFile(path, engine);
     }
     const folder = await mkdtemp(join(tmpdir(), 'cairn-test-'));
     try {
-      const path = join(folder, 'guest.wasm');
+      const path = join(folder, 'guest');
       await writeFile(path, application);
-      return await this.#installFile(path);
+      return await this.#installFile(path, engine);
     } finally {
       await rm(folder, { recursive: true });
     }
   }
 
-  async #installFile(path: string): Promise<string> {
-    const data = await this.admin('/admin-api/install-dev-application', { path, metadata: [] });
+  async #installFile(path: string, engine: Engine): Promise<string> {
+    const body = { path, metadata: [], engine };
+    const data = await this.admin('/admin-api/install-dev-application', body);
     return String(data['applicationId']);
   }
 

@@ -46,6 +46,8 @@ export interface ExecutorOptions {
   readonly laneQueueMax: number;
   /** Fuel that one call may use. */
   readonly fuelPerCallMax: number;
+  /** A call that uses so much fuel takes its context to the thread of heavy ones. */
+  readonly heavyCallFuel: number;
   readonly budgets: FuelBudgets;
   readonly onExecuted: (fuelUsed: bigint) => void;
   /** How long a context's calls are refused after one that took too long. */
@@ -57,6 +59,8 @@ export interface ExecutorOptions {
 
 /** What a lane itself takes beside the state of its context; an estimate. */
 const LANE_BYTES = 16_384;
+/** How long a context stays among the heavy ones after its last heavy call. */
+const HEAVY_MS = 60_000;
 const MODES = {
   query: 'query',
   mutate: 'append',
@@ -71,6 +75,8 @@ export class Executor {
   readonly #lanes = new Map<ContextId, Promise<Lane>>();
   readonly #open = new Map<ContextId, Lane>();
   readonly #creating = new Set<ContextId>();
+  /** When each context on the thread of heavy ones was seen to be heavy last. */
+  readonly #heavySinceMs = new Map<Lane, number>();
   #waiting = 0;
   #stateBytes = 0;
   #evicting = false;
@@ -128,6 +134,7 @@ export class Executor {
     const opened = this.#open.get(contextId);
     if (opened !== undefined) {
       opened.lastUsed = this.#options.clock.monotonicMs();
+      this.#comeHome(opened);
       return opened;
     }
     const opening = this.#lanes.get(contextId) ?? this.#openLane(contextId);
@@ -172,7 +179,13 @@ export class Executor {
       holdBackMs: this.#options.holdBackMs,
       isLeaseValid: () => owner.isValid(partition),
       onResized: (bytes) => this.#resized(bytes),
+      heavyCallFuel: BigInt(this.#options.heavyCallFuel),
+      onHeavyCall: (lane) => {
+        this.#heavySinceMs.set(lane, this.#options.clock.monotonicMs());
+        lane.move(pool.heavySlot);
+      },
       onClosed: (lane) => {
+        this.#heavySinceMs.delete(lane);
         if (this.#open.get(contextId) === lane) {
           this.#open.delete(contextId);
           this.#lanes.delete(contextId);
@@ -180,6 +193,14 @@ export class Executor {
       },
       onLogs: (id, logs) => log.info({ contextId: id, logs }, 'application logged'),
     });
+  }
+
+  /** A heavy context that was light for a while goes back among the others. */
+  #comeHome(lane: Lane): void {
+    const heavyMs = this.#heavySinceMs.get(lane);
+    if (heavyMs === undefined || lane.lastUsed - heavyMs < HEAVY_MS) return;
+    this.#heavySinceMs.delete(lane);
+    lane.move(this.#options.pool.slotOf(lane.contextId));
   }
 
   #resized(bytes: number): void {
@@ -311,8 +332,7 @@ export class Executor {
   async #upgrade(lane: Lane, request: Upgrade): Promise<ExecuteReply> {
     const { applicationId, migrationMethod, principal } = request;
     const executorPublicKey = await executorOf(lane, request.executorPublicKey);
-    const { pool, store } = this.#options;
-    await store.sendProgram(applicationId, pool.slotOf(lane.contextId));
+    await this.#options.store.sendProgram(applicationId, lane.slot);
     const from = lane.applicationId;
     if (from === null) throw new AppError('unavailable', 'the context is not loaded yet');
     const drawn = this.#draw(encodeUpgrade({ from, to: applicationId }), executorPublicKey);

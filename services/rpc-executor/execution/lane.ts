@@ -7,32 +7,16 @@ import {
   commitEntryOf,
   type RollbackReason,
 } from '../commit/commit-entry.ts';
-import type { Committer } from '../commit/committer.ts';
+import { decodeUpgrade } from '#shared/protocol/upgrade.ts';
 import { type CloseCode, closedError, closeErrorOf, heldBackError } from './lane-errors.ts';
+import { JobQueue } from './job-queue.ts';
 import { createJob, type Job } from './lane-job.ts';
+import type { LaneOptions } from './lane-options.ts';
 import { type LaneReply, replyOf, replyOfRun } from './lane-reply.ts';
-import type { LaneStore } from './lane-store.ts';
 import { demandSame, RequestIndex } from './request-index.ts';
 import type { Ran, RunMode } from './run-messages.ts';
 import { SnapshotPolicy } from './snapshot-policy.ts';
 import { WorkerLostError, type WorkerSlot } from './worker-pool.ts';
-
-export interface LaneOptions {
-  readonly contextId: ContextId;
-  readonly partition: number;
-  readonly epoch: bigint;
-  readonly slot: WorkerSlot;
-  readonly committer: Committer;
-  readonly store: LaneStore;
-  readonly isLeaseValid: () => boolean;
-  readonly queueMax: number;
-  /** How long calls are refused after one that took too long. */
-  readonly holdBackMs: number;
-  readonly onClosed: (lane: Lane) => void;
-  /** The state of the context in memory grew, or shrank, by so many bytes. */
-  readonly onResized: (bytes: number) => void;
-  readonly onLogs: (contextId: ContextId, logs: readonly string[]) => void;
-}
 
 const ATTEMPTS_MAX = 3;
 
@@ -52,11 +36,10 @@ export class Lane implements CommitLane {
   lastUsed = 0;
   #stage: 'loading' | 'ready' | 'recovering' | 'closed' = 'loading';
   readonly #options: LaneOptions;
-  readonly #waiting: Job[] = [];
-  /** Sent and not answered yet, in order. */
-  readonly #sent = new Set<Job>();
+  readonly #jobs = new JobQueue();
   readonly #requests = new RequestIndex<LaneReply>();
   #members: ReadonlySet<string> = new Set();
+  #slot: WorkerSlot;
   #stateBytes = 0;
   /** Of the state and of the request ids. */
   #bytes = 0;
@@ -72,11 +55,16 @@ export class Lane implements CommitLane {
     this.epoch = options.epoch;
     this.#options = options;
     this.#snapshots = new SnapshotPolicy(options.store.snapshotEvery);
+    this.#slot = options.slot;
     options.slot.onLost(this.#onWorkerLost);
   }
 
+  get slot(): WorkerSlot {
+    return this.#slot;
+  }
+
   get isIdle(): boolean {
-    return this.#sent.size === 0 && this.#waiting.length === 0;
+    return this.#jobs.size === 0;
   }
 
   /** `stateBytes`: of the context's state in the memory of its worker. */
@@ -136,7 +124,7 @@ export class Lane implements CommitLane {
     return new Promise<LaneReply>((resolve, reject) => {
       const refusal = this.#refusal();
       if (refusal !== null) return reject(refusal);
-      this.#waiting.push(createJob(request, mode, { requests: this.#requests, resolve, reject }));
+      this.#jobs.push(createJob(request, mode, { requests: this.#requests, resolve, reject }));
       this.#sendWaiting();
     });
   }
@@ -144,35 +132,34 @@ export class Lane implements CommitLane {
   #refusal(): AppError | null {
     if (this.#stage === 'closed') return closedError();
     if (this.#isHeldBack) return heldBackError();
-    const isFull = this.#waiting.length + this.#sent.size >= this.#options.queueMax;
+    const isFull = this.#jobs.size >= this.#options.queueMax;
     return isFull ? new AppError('overloaded', 'the context has too many requests waiting') : null;
   }
 
   /** Sends what waits, in order; nothing runs behind a tombstone that may yet be rolled back. */
   #sendWaiting(): void {
     if (this.#stage !== 'ready') return;
-    while (this.#waiting.length > 0 && !this.#isDeleting()) {
-      const job = this.#waiting.shift();
-      if (job !== undefined) this.#send(job);
+    while (!this.#isDeleting()) {
+      const job = this.#jobs.send();
+      if (job === null) return;
+      this.#run(job);
     }
   }
 
   #isDeleting(): boolean {
-    return this.#tombstone !== null && this.#sent.has(this.#tombstone);
+    return this.#tombstone !== null && this.#jobs.isSent(this.#tombstone);
   }
 
-  #send(job: Job): void {
+  #run(job: Job): void {
     job.attempts += 1;
     if (job.attempts > ATTEMPTS_MAX) {
+      this.#jobs.remove(job);
       job.reject(new AppError('unavailable', 'the execution was interrupted too often, try again'));
       return;
     }
-    job.stage = 'running';
     if (job.request.kind === 'delete') this.#tombstone = job;
-    job.ticket += 1;
     const { ticket, request, mode } = job;
-    this.#sent.add(job);
-    this.#options.slot.run(
+    this.#slot.run(
       { contextId: this.contextId, request, mode },
       {
         ran: (ran) => {
@@ -186,6 +173,14 @@ export class Lane implements CommitLane {
   }
 
   #ran(job: Job, ran: Ran): void {
+    const isHeavy = ran.outcome.fuelUsed >= this.#options.heavyCallFuel;
+    this.#jobs.ran(isHeavy);
+    this.#settleRun(job, ran);
+    if (isHeavy && this.#stage === 'ready') this.#options.onHeavyCall(this);
+    this.#sendWaiting();
+  }
+
+  #settleRun(job: Job, ran: Ran): void {
     const { appended, logs, stateBytes } = ran;
     this.resize(stateBytes);
     if (logs.length > 0) this.#options.onLogs(this.contextId, logs);
@@ -222,7 +217,7 @@ export class Lane implements CommitLane {
 
   #runFailed(job: Job, error: Error): void {
     if (error instanceof WorkerLostError) return;
-    this.#sent.delete(job);
+    this.#jobs.remove(job);
     job.reject(error);
     if (error instanceof AppError && error.code === 'timeout') this.#holdBack();
     this.#settleHeld();
@@ -235,15 +230,15 @@ export class Lane implements CommitLane {
     setTimeout(() => {
       this.#isHeldBack = false;
     }, this.#options.holdBackMs).unref();
-    this.#sendBack((job) => job.stage === 'running');
-    for (const job of this.#waiting.splice(0)) job.reject(heldBackError());
+    this.#jobs.sendBack((job) => job.stage === 'running');
+    for (const job of this.#jobs.takeWaiting()) job.reject(heldBackError());
   }
 
   committed(entries: readonly CommitEntry[]): void {
     for (const { changedBytes, upgradedTo, isTombstone } of entries) {
-      const job = this.#firstSent('committing');
+      const job = this.#jobs.first('committing');
       if (job?.reply) {
-        this.#sent.delete(job);
+        this.#jobs.remove(job);
         job.resolve(job.reply);
       }
       this.#snapshots.add(changedBytes);
@@ -259,18 +254,18 @@ export class Lane implements CommitLane {
     this.#options.committer.withdraw(this);
     if (reason === 'fenced') return this.close('stale_epoch');
     if (reason === 'unknown') return this.close('unavailable');
-    const refused = reason === 'refused' ? this.#firstSent('committing') : undefined;
+    const refused = reason === 'refused' ? this.#jobs.first('committing') : undefined;
     if (refused !== undefined) {
-      this.#sent.delete(refused);
+      this.#jobs.remove(refused);
       refused.reject(new AppError('internal', 'the transaction cannot be stored'));
     }
-    this.#sendBack((job) => job.stage !== 'waiting');
+    this.#jobs.sendBack((job) => job.stage !== 'waiting');
     this.#noticeNothingCommitting();
     void this.#recover();
   }
 
   #noticeNothingCommitting(): void {
-    if (this.#onNothingCommitting === null || this.#firstSent('committing') !== undefined) return;
+    if (this.#onNothingCommitting === null || this.#jobs.first('committing') !== undefined) return;
     this.#onNothingCommitting();
     this.#onNothingCommitting = null;
   }
@@ -280,43 +275,39 @@ export class Lane implements CommitLane {
     if (this.#stage === 'closed') return;
     this.#resized(0);
     this.#stage = 'closed';
-    this.#options.slot.send({ kind: 'close', contextId: this.contextId });
-    this.#options.slot.offLost(this.#onWorkerLost);
+    this.#leaveSlot();
     const error = closeErrorOf(code, this.contextId);
-    for (const job of [...this.#sent, ...this.#waiting]) {
-      job.ticket += 1;
-      job.reject(error);
-    }
-    this.#sent.clear();
-    this.#waiting.length = 0;
+    for (const job of this.#jobs.takeAll()) job.reject(error);
     this.#noticeNothingCommitting();
     this.#options.onClosed(this);
+  }
+
+  /** Goes on in another thread: what did not run yet waits until the context is loaded there. */
+  move(slot: WorkerSlot): void {
+    if (slot === this.#slot || this.#stage !== 'ready') return;
+    this.#leaveSlot();
+    this.#slot = slot;
+    slot.onLost(this.#onWorkerLost);
+    this.#onWorkerLost();
+  }
+
+  #leaveSlot(): void {
+    this.#slot.send({ kind: 'close', contextId: this.contextId });
+    this.#slot.offLost(this.#onWorkerLost);
   }
 
   /** Arrow function: it is registered and removed by identity. */
   readonly #onWorkerLost = (): void => {
     if (this.#stage === 'closed') return;
-    this.#sendBack((job) => job.stage === 'running');
+    this.#jobs.sendBack((job) => job.stage === 'running');
     void this.#recover();
   };
-
-  /** Puts sent jobs back to the front of the queue, in order. */
-  #sendBack(isAffected: (job: Job) => boolean): void {
-    const back = [...this.#sent].filter(isAffected);
-    for (const job of back) {
-      this.#sent.delete(job);
-      job.stage = 'waiting';
-      job.reply = null;
-      job.ticket += 1;
-    }
-    this.#waiting.unshift(...back);
-  }
 
   async #recover(): Promise<void> {
     if (this.#stage !== 'ready') return;
     this.#stage = 'recovering';
     try {
-      if (this.#firstSent('committing') !== undefined) {
+      if (this.#jobs.first('committing') !== undefined) {
         await new Promise<void>((resolve) => {
           this.#onNothingCommitting = resolve;
         });
@@ -330,11 +321,12 @@ export class Lane implements CommitLane {
 
   /** After a conflict the log may already hold what a waiting job asks for. */
   async #answerFromLog(): Promise<void> {
-    for (const job of this.#waiting.slice()) {
+    const asked = this.#jobs.waiting.filter(({ request }) => request.requestId !== null);
+    for (const job of asked) {
       if (job.request.requestId === null) continue;
       const logged = await this.#options.store.findRequest(this, job.request.requestId);
       if (logged === null) continue;
-      this.#waiting.splice(this.#waiting.indexOf(job), 1);
+      this.#jobs.remove(job);
       this.#answer(job, logged);
     }
   }
@@ -349,30 +341,34 @@ export class Lane implements CommitLane {
   }
 
   async #load(): Promise<void> {
-    const { slot, store } = this.#options;
-    const generation = slot.generation;
+    const { store } = this.#options;
+    const slot = this.#slot;
+    const { generation } = slot;
     const loaded = await store.load(this, slot);
     if (this.#stage === 'closed') return;
     this.#members = loaded.members;
     this.#requests.load(loaded.recentRequestIds, loaded.knowsAllRequests);
+    await this.#sendUpgrades(slot);
     if (slot.generation !== generation) return await this.#load();
     this.#stage = 'ready';
     this.#sendWaiting();
   }
 
-  /** Answers what wrote nothing, up to the first job that still waits for its commit. */
-  #settleHeld(): void {
-    for (const job of this.#sent) {
-      if (job.stage !== 'held' || job.reply === null) return;
-      this.#sent.delete(job);
-      if (this.#options.isLeaseValid()) job.resolve(job.reply);
-      else job.reject(new AppError('stale_epoch', 'the executor lost its lease, try again'));
+  /** The programs that waiting upgrades name, which only the thread before had. */
+  async #sendUpgrades(slot: WorkerSlot): Promise<void> {
+    const upgrades = this.#jobs.waiting.filter(({ request }) => request.kind === 'upgrade');
+    for (const { request } of upgrades) {
+      await this.#options.store.sendProgram(decodeUpgrade(request.payload).to, slot);
     }
   }
 
-  #firstSent(stage: Job['stage']): Job | undefined {
-    for (const job of this.#sent) if (job.stage === stage) return job;
-    return undefined;
+  /** Answers what wrote nothing, up to the first job that still waits for its commit. */
+  #settleHeld(): void {
+    for (let job = this.#jobs.takeHeld(); job !== null; job = this.#jobs.takeHeld()) {
+      if (job.reply === null) continue;
+      if (this.#options.isLeaseValid()) job.resolve(job.reply);
+      else job.reject(new AppError('stale_epoch', 'the executor lost its lease, try again'));
+    }
   }
 
   #maybeSnapshot(): void {
@@ -388,9 +384,8 @@ export class Lane implements CommitLane {
   }
 
   async #snapshot(): Promise<void> {
-    const { slot, store } = this.#options;
-    const taken = await slot.snapshot(this.contextId).catch(() => null);
-    if (taken !== null) await store.writeSnapshot(this, taken);
+    const taken = await this.#slot.snapshot(this.contextId).catch(() => null);
+    if (taken !== null) await this.#options.store.writeSnapshot(this, taken);
   }
 }
 

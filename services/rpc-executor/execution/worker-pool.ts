@@ -207,29 +207,45 @@ export class WorkerSlot {
   }
 }
 
-/** A fixed number of worker threads; a context always runs on the same one. */
+/**
+ * A fixed number of worker threads, and one more for contexts whose calls take long: there they
+ * hold up each other, and nobody else. A context always runs on the same one of its kind.
+ */
 export class WorkerPool implements AsyncDisposable {
-  readonly slots: readonly WorkerSlot[];
+  readonly #options: WorkerPoolOptions;
+  readonly #slots: readonly WorkerSlot[];
   readonly #watchdog: NodeJS.Timeout;
+  #heavySlot: WorkerSlot | null = null;
 
   constructor(options: WorkerPoolOptions) {
-    this.slots = Array.from({ length: options.size }, () => new WorkerSlot(options));
+    this.#options = options;
+    this.#slots = Array.from({ length: options.size }, () => new WorkerSlot(options));
     const periodMs = Math.max(10, Math.min(250, options.wallClockMs / 4));
     this.#watchdog = setInterval(() => {
-      for (const slot of this.slots) slot.checkWallClock();
+      for (const slot of this.#all) slot.checkWallClock();
     }, periodMs);
   }
 
   slotOf(contextId: ContextId): WorkerSlot {
     let hash = 0;
     for (let i = 0; i < contextId.length; i += 1) hash = (hash * 31 + contextId.charCodeAt(i)) | 0;
-    const slot = this.slots[Math.abs(hash) % this.slots.length];
+    const slot = this.#slots[Math.abs(hash) % this.#slots.length];
     if (slot === undefined) throw new Error('a pool has at least one worker');
     return slot;
   }
 
+  /** The thread for heavy contexts, started when the first of them is seen. */
+  get heavySlot(): WorkerSlot {
+    this.#heavySlot ??= new WorkerSlot(this.#options);
+    return this.#heavySlot;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#watchdog);
-    await Promise.all(this.slots.map((slot) => slot.close()));
+    await Promise.all(this.#all.map((slot) => slot.close()));
+  }
+
+  get #all(): readonly WorkerSlot[] {
+    return this.#heavySlot === null ? this.#slots : [...this.#slots, this.#heavySlot];
   }
 }
