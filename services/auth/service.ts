@@ -23,7 +23,7 @@ const HOUSEKEEPING_MS = 3_600_000;
 const RELOAD = 'reload';
 
 /** Login by wallet, keys, tokens and access rules; tells the other services who a caller is. */
-export function createAuthService(deps: ServiceDeps, config: AuthConfig): Service & AccessReload {
+export function createAuthService(deps: ServiceDeps, config: AuthConfig): Service {
   const { bus, database, log } = deps;
   const nodePublicKey = keyPairOf(config.nodeKey).publicKey;
   const metrics = accessMetrics(deps);
@@ -60,7 +60,7 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
     name: 'auth',
     door: { prefixes: routes.map(({ path }) => path), handle: createKoaDoor(deps, routes) },
     isReady: () => subscriptions.length > 0 && bus.isConnected(),
-    reloadAccess: reloadEverywhere,
+    reload: reloadEverywhere,
     start: async () => {
       await loadRules();
       await tokens.rotate();
@@ -108,6 +108,7 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
     }
   }
 
+  /** The access file, on all replicas. Throws AppError `invalid_request`. */
   async function reloadEverywhere(): Promise<void> {
     await loadRules();
     publishChange(RELOAD);
@@ -118,11 +119,6 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
       log.warn({ err: error }, 'housekeeping failed');
     });
   }
-}
-
-export interface AccessReload {
-  /** Reads the access file again, on all replicas. Throws AppError `invalid_request`. */
-  reloadAccess(): Promise<void>;
 }
 
 function accessMetrics({ metrics }: ServiceDeps) {

@@ -1,3 +1,4 @@
+import { availableParallelism, hostname } from 'node:os';
 import type { Logger } from 'pino';
 import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
@@ -31,7 +32,8 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   const announcer = new Announcer(bus);
   let isReady = false;
 
-  const pool = new WorkerPool({ size: config.workers, wallClockMs: config.wallClockMs, log });
+  const workers = config.workers ?? Math.max(1, availableParallelism() - 1);
+  const pool = new WorkerPool({ size: workers, wallClockMs: config.wallClockMs, log });
   const committer = new Committer({
     database,
     log,
@@ -51,7 +53,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     database,
     clock,
     log,
-    owner: config.owner,
+    owner: config.owner ?? `${hostname()}-${Buffer.from(random(4)).toString('hex')}`,
     validMs: config.leaseValidMs,
     renewMs: config.leaseRenewMs,
     onGained: (partition) => {
@@ -95,7 +97,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   });
 
   const handle = createJsonRpcHandler({
-    authenticate: createAuthenticate(bus, clock),
+    authenticate: createAuthenticate(deps),
     execute: route,
     bodyBytesMax: config.bodyBytesMax,
     log,
@@ -104,7 +106,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   return {
     name: 'rpc-executor',
     door: { prefixes: ['/jsonrpc'], handle },
-    isReady: () => isReady && owner.ownedCount > 0,
+    isReady: () => isReady && bus.isConnected(),
     start: async () => {
       await owner.start();
       announcer.start();

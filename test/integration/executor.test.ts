@@ -6,6 +6,7 @@ import { Registry } from 'prom-client';
 import { afterEach, describe, expect, test } from 'vitest';
 import { connectNats } from '#shared/bus/nats-bus.ts';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
+import { TrustedProxies } from '#shared/service/trusted-proxies.ts';
 import { openDatabase } from '#shared/store/database.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { systemClock } from '#shared/util/clock.ts';
@@ -454,6 +455,7 @@ async function startSecondExecutor(node: TestNode): Promise<Client> {
     metrics: new Registry(),
     clock: systemClock,
     random: systemRandom,
+    proxies: TrustedProxies.none,
   };
   const service = createRpcExecutorService(deps, executorConfigSchema.parse({ owner: 'second' }));
   const auth = stack.use(
