@@ -25,10 +25,9 @@ export class ServiceProcess implements AsyncDisposable {
     args: readonly string[] = [],
   ) {
     this.name = name;
-    const { CAIRN_TEST_POSTGRES, CAIRN_TEST_NATS, ...env } = process.env;
     this.#child = spawn(process.execPath, [join(ROOT, `services/${name}/main.ts`), ...args], {
       cwd: ROOT,
-      env: { ...env, CAIRN_HTTP__PORT: '0', CAIRN_INTERNAL__PORT: '0', ...settings },
+      env: { ...process.env, CAIRN_HTTP__PORT: '0', CAIRN_INTERNAL__PORT: '0', ...settings },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child.stderr?.on('data', (text: Buffer) => {
