@@ -31,6 +31,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   const metrics = createExecutorMetrics(deps.metrics);
   const announcer = new Announcer(bus);
   let isReady = false;
+  let changes: BusSubscription | undefined;
 
   const workers = config.workers ?? Math.max(1, availableParallelism() - 1);
   const pool = new WorkerPool({ size: workers, wallClockMs: config.wallClockMs, log });
@@ -56,11 +57,18 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     owner: config.owner ?? `${hostname()}-${Buffer.from(random(4)).toString('hex')}`,
     validMs: config.leaseValidMs,
     renewMs: config.leaseRenewMs,
+    isReachable: () => bus.isConnected(),
+    onReleased: announceChange,
+    drain: (partition) => {
+      responders.remove(partition);
+      return executor.drained(partition);
+    },
     onGained: (partition) => {
       responders.add(partition);
       announcer.announceTakeover(partition);
     },
-    onLost: (partition) => {
+    onLost: (partition, how) => {
+      metrics.lost.inc({ how });
       responders.remove(partition);
       executor.dropPartition(partition);
     },
@@ -93,6 +101,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   metrics.observe({
     lanes: () => executor.laneCount,
     partitions: () => owner.ownedCount,
+    share: () => owner.share,
     queued: () => committer.queued,
   });
 
@@ -106,21 +115,23 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   return {
     name: 'rpc-executor',
     door: { prefixes: ['/jsonrpc'], handle },
-    isReady: () => isReady && bus.isConnected(),
+    isReady: () => isReady && bus.isConnected() && owner.isHealthy,
     start: async () => {
-      await owner.start();
+      changes = bus.subscribe(subjects.partitionsChanged, () => owner.wake());
       announcer.start();
+      await owner.start();
+      announceChange();
       isReady = true;
     },
     [Symbol.asyncDispose]: async () => {
       isReady = false;
-      responders.removeAll();
+      changes?.unsubscribe();
+      await owner.stop().catch((error: unknown) => log.warn({ err: error }, 'leases not released'));
       const force = setTimeout(() => committer.abort(), config.leaseValidMs * 2);
       await committer.drain();
       clearTimeout(force);
       announcer.stop();
       executor.closeAll();
-      await owner.stop().catch((error: unknown) => log.warn({ err: error }, 'leases not released'));
       await pool[Symbol.asyncDispose]();
     },
   };
@@ -134,6 +145,11 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
         ? askOwner(bus, request, deadlineMs)
         : executor.execute(request),
     );
+  }
+
+  /** The other executors look at once, and not when they renew their leases. */
+  function announceChange(): void {
+    bus.publish(subjects.partitionsChanged, new Uint8Array());
   }
 }
 
@@ -158,10 +174,6 @@ class Responders {
   remove(partition: number): void {
     this.#subscriptions.get(partition)?.unsubscribe();
     this.#subscriptions.delete(partition);
-  }
-
-  removeAll(): void {
-    for (const partition of this.#subscriptions.keys()) this.remove(partition);
   }
 
   readonly #serve = async (payload: Uint8Array): Promise<Uint8Array> => {

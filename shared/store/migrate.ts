@@ -8,6 +8,7 @@ import * as execution from './migrations/0003-execution.ts';
 import * as fork from './migrations/0004-fork.ts';
 import * as append from './migrations/0005-append.ts';
 import * as logTree from './migrations/0006-log-tree.ts';
+import * as executors from './migrations/0007-executors.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-log': log,
@@ -16,6 +17,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0004-fork': fork,
   '0005-append': append,
   '0006-log-tree': logTree,
+  '0007-executors': executors,
 };
 
 export interface MigrateOptions {
@@ -73,6 +75,7 @@ export async function compareSchema({ kysely }: Database): Promise<SchemaDiffere
   };
 }
 
+const IDLE_IN_TRANSACTION = '5s';
 const UNDEFINED_TABLE = '42P01';
 
 /** The URL with which services connect to the database of `ownerUrl`. */
@@ -106,6 +109,9 @@ async function grant(db: Kysely<unknown>, name: string, password: string): Promi
     `GRANT SELECT, INSERT ON identity_events, log_subtrees TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON audit_progress TO ${role}`,
     `GRANT SELECT ON kysely_migration TO ${role}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON executors TO ${role}`,
+    // A process that is paused within a transaction must not keep its locks.
+    `ALTER ROLE ${role} SET idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION}'`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON root_keys, client_keys, spent, token_keys, aliases,
        capabilities TO ${role}`,
   ];

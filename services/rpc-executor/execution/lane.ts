@@ -257,8 +257,11 @@ export class Lane implements CommitLane {
 
   rolledBack(_entries: readonly CommitEntry[], reason: RollbackReason): void {
     this.#options.committer.withdraw(this);
-    if (reason === 'fenced') return this.close('stale_epoch');
-    if (reason === 'unknown') return this.close('unavailable');
+    if (reason === 'fenced' || reason === 'unknown' || this.#stage === 'closed') {
+      const code = reason === 'unknown' ? 'unavailable' : 'stale_epoch';
+      this.close(code);
+      return this.#rejectAll([...this.#sent], closeErrorOf(code, this.contextId));
+    }
     const refused = reason === 'refused' ? this.#firstSent('committing') : undefined;
     if (refused !== undefined) {
       this.#sent.delete(refused);
@@ -282,15 +285,21 @@ export class Lane implements CommitLane {
     this.#stage = 'closed';
     this.#options.slot.send({ kind: 'close', contextId: this.contextId });
     this.#options.slot.offLost(this.#onWorkerLost);
-    const error = closeErrorOf(code, this.contextId);
-    for (const job of [...this.#sent, ...this.#waiting]) {
+    // What is being committed may be in the log already: its commit alone can tell.
+    const isOpen = (job: Job): boolean => code === 'stale_epoch' && job.stage === 'committing';
+    const ended = [...this.#sent, ...this.#waiting].filter((job) => !isOpen(job));
+    this.#waiting.length = 0;
+    this.#rejectAll(ended, closeErrorOf(code, this.contextId));
+    this.#noticeNothingCommitting();
+    this.#options.onClosed(this);
+  }
+
+  #rejectAll(jobs: readonly Job[], error: Error): void {
+    for (const job of jobs) {
+      this.#sent.delete(job);
       job.ticket += 1;
       job.reject(error);
     }
-    this.#sent.clear();
-    this.#waiting.length = 0;
-    this.#noticeNothingCommitting();
-    this.#options.onClosed(this);
   }
 
   /** Arrow function: it is registered and removed by identity. */
