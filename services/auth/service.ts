@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Counter, Gauge } from 'prom-client';
 import { subjects } from '#shared/bus/subjects.ts';
-import type { BusSubscription } from '#shared/bus/bus.ts';
+import type { BusResponder, BusSubscription } from '#shared/bus/bus.ts';
 import { keyPairOf } from '#shared/crypto/ed25519.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { publicKeyFromBytes } from '#shared/protocol/ids.ts';
@@ -27,7 +27,8 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
   const { bus, database, log } = deps;
   const nodePublicKey = keyPairOf(config.nodeKey).publicKey;
   const metrics = accessMetrics(deps);
-  const subscriptions: BusSubscription[] = [];
+  const responders: BusResponder[] = [];
+  let changes: BusSubscription | undefined;
   let rules = AccessRules.none;
   let timer: NodeJS.Timeout | undefined;
   const tokens = new Tokens(deps, config);
@@ -59,13 +60,13 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
   return {
     name: 'auth',
     door: { prefixes: routes.map(({ path }) => path), handle: createKoaDoor(deps, routes) },
-    isReady: () => subscriptions.length > 0 && bus.isConnected(),
+    isReady: () => responders.length > 0 && bus.isConnected(),
     reload: reloadEverywhere,
     start: async () => {
       await loadRules();
       await tokens.rotate();
       timer = setInterval(() => void keepHouse(), HOUSEKEEPING_MS);
-      subscriptions.push(
+      responders.push(
         bus.respond(subjects.authVerify, 'auth', async (payload) => {
           const credentials = JSON.parse(Buffer.from(payload).toString()) as Credentials;
           return Buffer.from(JSON.stringify(await verifier.verify(credentials)));
@@ -77,14 +78,15 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
         bus.respond(subjects.authSignHead, 'auth', async (payload) =>
           signHead(payload, { nodeKey: config.nodeKey, clock: deps.clock }),
         ),
-        bus.subscribe(subjects.authChanged, (payload) => {
-          if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
-        }),
       );
+      changes = bus.subscribe(subjects.authChanged, (payload) => {
+        if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
+      });
     },
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
-      for (const subscription of subscriptions.splice(0)) subscription.unsubscribe();
+      changes?.unsubscribe();
+      await Promise.all(responders.splice(0).map((responder) => responder.drain()));
     },
   };
 

@@ -1,6 +1,6 @@
 import { availableParallelism, hostname } from 'node:os';
 import type { Logger } from 'pino';
-import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
+import type { Bus, BusResponder, BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import {
@@ -59,9 +59,9 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     renewMs: config.leaseRenewMs,
     isReachable: () => bus.isConnected(),
     onReleased: announceChange,
-    drain: (partition) => {
-      responders.remove(partition);
-      return executor.drained(partition);
+    drain: async (partition) => {
+      await responders.remove(partition);
+      await executor.drained(partition);
     },
     onGained: (partition) => {
       responders.add(partition);
@@ -69,7 +69,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     },
     onLost: (partition, how) => {
       metrics.lost.inc({ how });
-      responders.remove(partition);
+      void responders.remove(partition);
       executor.dropPartition(partition);
     },
   });
@@ -155,7 +155,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
 
 /** Serves, for each partition of ours, what other services ask over the bus. */
 class Responders {
-  readonly #subscriptions = new Map<number, BusSubscription>();
+  readonly #responders = new Map<number, BusResponder>();
   readonly #bus: Bus;
   readonly #executor: Executor;
   readonly #log: Logger;
@@ -168,12 +168,14 @@ class Responders {
 
   add(partition: number): void {
     const subject = subjects.execute(partition);
-    this.#subscriptions.set(partition, this.#bus.respond(subject, null, this.#serve));
+    this.#responders.set(partition, this.#bus.respond(subject, null, this.#serve));
   }
 
-  remove(partition: number): void {
-    this.#subscriptions.get(partition)?.unsubscribe();
-    this.#subscriptions.delete(partition);
+  /** Resolves once what was on its way has arrived. */
+  async remove(partition: number): Promise<void> {
+    const responder = this.#responders.get(partition);
+    this.#responders.delete(partition);
+    await responder?.drain();
   }
 
   readonly #serve = async (payload: Uint8Array): Promise<Uint8Array> => {

@@ -47,13 +47,19 @@ export async function connectNats(
           if (error === null) handler(message.data, message.subject);
         },
       }),
-    respond: (subject, queue, handler) =>
-      connection.subscribe(subject, {
+    respond: (subject, queue, handler) => {
+      const subscription = connection.subscribe(subject, {
         ...(queue === null ? {} : { queue }),
         callback: (error, message) => {
           if (error === null) void answer(message, handler);
         },
-      }),
+      });
+      return {
+        drain: async () => {
+          if (!subscription.isClosed() && !connection.isClosed()) await subscription.drain();
+        },
+      };
+    },
     request: async (subject, payload, { deadlineMs }) => {
       const timeout = deadlineMs - Date.now();
       if (timeout <= 0) throw new AppError('timeout', 'the deadline passed');

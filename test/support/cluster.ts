@@ -45,11 +45,14 @@ export class TestCluster implements AsyncDisposable {
     const database = await createTestDatabase();
     const settings = {
       ...serviceSettings(database),
+      CAIRN_INTERNAL__UNREADY_MS: '200',
       ...options.settings,
     };
     const processes: ServiceProcess[] = [];
     const targets = (name: ServiceName) => () =>
-      processes.filter((one) => one.name === name && one.isRunning).map(({ url }) => url);
+      processes
+        .filter((one) => one.name === name && one.isRunning && !one.isEnding)
+        .map(({ url }) => url);
     const ingress = await Ingress.start([
       { prefixes: AUTH_PATHS, targets: targets('auth') },
       { prefixes: ['/admin-api'], targets: targets('admin') },

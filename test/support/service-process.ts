@@ -16,6 +16,8 @@ export class ServiceProcess implements AsyncDisposable {
   readonly name: ServiceName;
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | NodeJS.Signals>;
+  /** An ingress that looks at readiness has taken it out of service. */
+  isEnding = false;
   stderr = '';
 
   /** `settings`: environment variables by name, all of which begin with `CAIRN_`. */
@@ -86,6 +88,7 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   signal(signal: NodeJS.Signals): void {
+    this.isEnding ||= signal === 'SIGTERM';
     this.#child.kill(signal);
   }
 

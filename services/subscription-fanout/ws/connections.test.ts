@@ -183,7 +183,7 @@ function fakeBus(): Bus {
       handlers.set(subject, handler);
       return { unsubscribe: () => void handlers.delete(subject) };
     },
-    respond: () => ({ unsubscribe: ignore }),
+    respond: () => ({ drain: async () => undefined }),
     request: async () => new Uint8Array(),
     isConnected: () => true,
     onReconnect: ignore,
