@@ -12,6 +12,7 @@ import { aliasRoutes } from './routes/aliases.ts';
 import { applicationRoutes } from './routes/applications.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { clusterRoutes } from './routes/cluster.ts';
 import { contextRoutes } from './routes/contexts.ts';
 import { historyRoutes } from './routes/history.ts';
 import { memberRoutes } from './routes/members.ts';
@@ -47,6 +48,7 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
     ...proofRoutes(deps, config),
     ...blobRoutes(deps, config),
     ...aliasRoutes(deps, config),
+    ...clusterRoutes(deps),
     ...CHAIN_ONLY.map(([method, path]): Route => {
       const rule = { permission: 'context_read', on: 'path' } as const;
       const summary = 'Needs a blockchain, which Cairn does not use.';

@@ -171,6 +171,10 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     },
   ];
 
+  function addressOf(context: DoorContext): string {
+    return deps.proxies.addressOf(context.req);
+  }
+
   async function challenge(context: DoorContext): Promise<void> {
     await limits.take(addressOf(context));
     const body = await readJson(context.req, requestChallengeSchema, BODY_BYTES_MAX);
@@ -196,7 +200,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   /** The operator's own token may stand for the setup token. */
   async function isOperator(context: DoorContext): Promise<boolean> {
     if (context.req.headers.authorization === undefined) return false;
-    const reply = await verifier.verify(credentialsOf(context.req));
+    const reply = await verifier.verify(credentialsOf(context.req, deps.proxies));
     return 'principal' in reply && can(reply.principal, 'identity_manage');
   }
 
@@ -253,10 +257,6 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   async function jwks(context: DoorContext): Promise<void> {
     context.body = await tokens.jwks();
   }
-}
-
-function addressOf(context: DoorContext): string {
-  return context.req.socket.remoteAddress ?? '';
 }
 
 function nodeKeyRoute(nodeKey: PublicKey): Route {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Counter, Gauge } from 'prom-client';
 import { subjects } from '#shared/bus/subjects.ts';
-import type { BusSubscription } from '#shared/bus/bus.ts';
+import type { BusResponder, BusSubscription } from '#shared/bus/bus.ts';
 import { keyPairOf } from '#shared/crypto/ed25519.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { publicKeyFromBytes } from '#shared/protocol/ids.ts';
@@ -23,11 +23,12 @@ const HOUSEKEEPING_MS = 3_600_000;
 const RELOAD = 'reload';
 
 /** Login by wallet, keys, tokens and access rules; tells the other services who a caller is. */
-export function createAuthService(deps: ServiceDeps, config: AuthConfig): Service & AccessReload {
+export function createAuthService(deps: ServiceDeps, config: AuthConfig): Service {
   const { bus, database, log } = deps;
   const nodePublicKey = keyPairOf(config.nodeKey).publicKey;
   const metrics = accessMetrics(deps);
-  const subscriptions: BusSubscription[] = [];
+  const responders: BusResponder[] = [];
+  let changes: BusSubscription | undefined;
   let rules = AccessRules.none;
   let timer: NodeJS.Timeout | undefined;
   const tokens = new Tokens(deps, config);
@@ -59,13 +60,13 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
   return {
     name: 'auth',
     door: { prefixes: routes.map(({ path }) => path), handle: createKoaDoor(deps, routes) },
-    isReady: () => subscriptions.length > 0 && bus.isConnected(),
-    reloadAccess: reloadEverywhere,
+    isReady: () => responders.length > 0 && bus.isConnected(),
+    reload: reloadEverywhere,
     start: async () => {
       await loadRules();
       await tokens.rotate();
       timer = setInterval(() => void keepHouse(), HOUSEKEEPING_MS);
-      subscriptions.push(
+      responders.push(
         bus.respond(subjects.authVerify, 'auth', async (payload) => {
           const credentials = JSON.parse(Buffer.from(payload).toString()) as Credentials;
           return Buffer.from(JSON.stringify(await verifier.verify(credentials)));
@@ -77,14 +78,15 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
         bus.respond(subjects.authSignHead, 'auth', async (payload) =>
           signHead(payload, { nodeKey: config.nodeKey, clock: deps.clock }),
         ),
-        bus.subscribe(subjects.authChanged, (payload) => {
-          if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
-        }),
       );
+      changes = bus.subscribe(subjects.authChanged, (payload) => {
+        if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
+      });
     },
     [Symbol.asyncDispose]: async () => {
       clearInterval(timer);
-      for (const subscription of subscriptions.splice(0)) subscription.unsubscribe();
+      changes?.unsubscribe();
+      await Promise.all(responders.splice(0).map((responder) => responder.drain()));
     },
   };
 
@@ -108,6 +110,7 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
     }
   }
 
+  /** The access file, on all replicas. Throws AppError `invalid_request`. */
   async function reloadEverywhere(): Promise<void> {
     await loadRules();
     publishChange(RELOAD);
@@ -118,11 +121,6 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
       log.warn({ err: error }, 'housekeeping failed');
     });
   }
-}
-
-export interface AccessReload {
-  /** Reads the access file again, on all replicas. Throws AppError `invalid_request`. */
-  reloadAccess(): Promise<void>;
 }
 
 function accessMetrics({ metrics }: ServiceDeps) {

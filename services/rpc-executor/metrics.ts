@@ -21,7 +21,14 @@ export function createExecutorMetrics(registry: Registry) {
     buckets: [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10],
     registers,
   });
+  const lost = new Counter({
+    name: 'cairn_executor_partitions_lost_total',
+    help: 'Partitions that went to another executor: handed over, or taken when a lease had ended.',
+    labelNames: ['how'],
+    registers,
+  });
   return {
+    lost,
     /** By status: looking a label up costs more than counting. */
     transactions: {
       ok: transactions.labels('ok'),
@@ -30,9 +37,12 @@ export function createExecutorMetrics(registry: Registry) {
     batchRows,
     fuel,
     /** Registers gauges that are read when they are scraped. */
-    observe: (read: { lanes: () => number; partitions: () => number; queued: () => number }) => {
+    observe: (
+      read: Readonly<Record<'lanes' | 'partitions' | 'share' | 'queued', () => number>>,
+    ) => {
       gauge('cairn_executor_lanes', 'Contexts held in memory.', read.lanes);
       gauge('cairn_executor_partitions', 'Partitions owned by this executor.', read.partitions);
+      gauge('cairn_executor_partitions_share', 'Most that it would own.', read.share);
       gauge('cairn_commit_queue_rows', 'Transactions waiting for their commit.', read.queued);
     },
   };

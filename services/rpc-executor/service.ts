@@ -1,5 +1,6 @@
+import { availableParallelism, hostname } from 'node:os';
 import type { Logger } from 'pino';
-import type { Bus, BusSubscription } from '#shared/bus/bus.ts';
+import type { Bus, BusResponder, BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import {
@@ -30,8 +31,10 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   const metrics = createExecutorMetrics(deps.metrics);
   const announcer = new Announcer(bus);
   let isReady = false;
+  let changes: BusSubscription | undefined;
 
-  const pool = new WorkerPool({ size: config.workers, wallClockMs: config.wallClockMs, log });
+  const workers = config.workers ?? Math.max(1, availableParallelism() - 1);
+  const pool = new WorkerPool({ size: workers, wallClockMs: config.wallClockMs, log });
   const committer = new Committer({
     database,
     log,
@@ -51,15 +54,22 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     database,
     clock,
     log,
-    owner: config.owner,
+    owner: config.owner ?? `${hostname()}-${Buffer.from(random(4)).toString('hex')}`,
     validMs: config.leaseValidMs,
     renewMs: config.leaseRenewMs,
+    isReachable: () => bus.isConnected(),
+    onReleased: announceChange,
+    drain: async (partition) => {
+      await responders.remove(partition);
+      await executor.drained(partition);
+    },
     onGained: (partition) => {
       responders.add(partition);
       announcer.announceTakeover(partition);
     },
-    onLost: (partition) => {
-      responders.remove(partition);
+    onLost: (partition, how) => {
+      metrics.lost.inc({ how });
+      void responders.remove(partition);
       executor.dropPartition(partition);
     },
   });
@@ -92,11 +102,12 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   metrics.observe({
     lanes: () => executor.laneCount,
     partitions: () => owner.ownedCount,
+    share: () => owner.share,
     queued: () => committer.queued,
   });
 
   const handle = createJsonRpcHandler({
-    authenticate: createAuthenticate(bus, clock),
+    authenticate: createAuthenticate(deps),
     execute: route,
     bodyBytesMax: config.bodyBytesMax,
     log,
@@ -105,21 +116,23 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   return {
     name: 'rpc-executor',
     door: { prefixes: ['/jsonrpc'], handle },
-    isReady: () => isReady && owner.ownedCount > 0,
+    isReady: () => isReady && bus.isConnected() && owner.isHealthy,
     start: async () => {
-      await owner.start();
+      changes = bus.subscribe(subjects.partitionsChanged, () => owner.wake());
       announcer.start();
+      await owner.start();
+      announceChange();
       isReady = true;
     },
     [Symbol.asyncDispose]: async () => {
       isReady = false;
-      responders.removeAll();
+      changes?.unsubscribe();
+      await owner.stop().catch((error: unknown) => log.warn({ err: error }, 'leases not released'));
       const force = setTimeout(() => committer.abort(), config.leaseValidMs * 2);
       await committer.drain();
       clearTimeout(force);
       announcer.stop();
       executor.closeAll();
-      await owner.stop().catch((error: unknown) => log.warn({ err: error }, 'leases not released'));
       await pool[Symbol.asyncDispose]();
     },
   };
@@ -134,11 +147,16 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
         : executor.execute(request),
     );
   }
+
+  /** The other executors look at once, and not when they renew their leases. */
+  function announceChange(): void {
+    bus.publish(subjects.partitionsChanged, new Uint8Array());
+  }
 }
 
 /** Serves, for each partition of ours, what other services ask over the bus. */
 class Responders {
-  readonly #subscriptions = new Map<number, BusSubscription>();
+  readonly #responders = new Map<number, BusResponder>();
   readonly #bus: Bus;
   readonly #executor: Executor;
   readonly #log: Logger;
@@ -151,16 +169,14 @@ class Responders {
 
   add(partition: number): void {
     const subject = subjects.execute(partition);
-    this.#subscriptions.set(partition, this.#bus.respond(subject, null, this.#serve));
+    this.#responders.set(partition, this.#bus.respond(subject, null, this.#serve));
   }
 
-  remove(partition: number): void {
-    this.#subscriptions.get(partition)?.unsubscribe();
-    this.#subscriptions.delete(partition);
-  }
-
-  removeAll(): void {
-    for (const partition of this.#subscriptions.keys()) this.remove(partition);
+  /** Resolves once what was on its way has arrived. */
+  async remove(partition: number): Promise<void> {
+    const responder = this.#responders.get(partition);
+    this.#responders.delete(partition);
+    await responder?.drain();
   }
 
   readonly #serve = async (payload: Uint8Array): Promise<Uint8Array> => {

@@ -1,14 +1,13 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
-import { connectNats } from '#shared/bus/nats-bus.ts';
-import type { HttpDoor, Service, ServiceDeps } from '#shared/service/service.ts';
-import { listen } from '#shared/service/listen.ts';
+import { connectNats, type NatsOptions } from '#shared/bus/nats-bus.ts';
+import { DoorServer } from '#shared/service/door-server.ts';
+import type { Service, ServiceDeps } from '#shared/service/service.ts';
 import { startInternalServer } from '#shared/service/internal-server.ts';
-import { openDatabase } from '#shared/store/database.ts';
+import { openDatabase, type TlsOptions } from '#shared/store/database.ts';
 import { createMetrics } from '#shared/telemetry/metrics.ts';
 import { systemClock } from '#shared/util/clock.ts';
 import { systemRandom } from '#shared/util/random.ts';
+import { TrustedProxies } from '#shared/service/trusted-proxies.ts';
 import { type AdminConfig, adminConfigSchema } from '../admin/config.ts';
 import { createAdminService } from '../admin/service.ts';
 import { type AuthConfig, authConfigSchema } from '../auth/config.ts';
@@ -22,7 +21,10 @@ import { createSyncService } from '../sync/service.ts';
 
 export interface NodeConfig {
   readonly databaseUrl: string;
+  readonly databaseTls?: TlsOptions | null;
+  readonly poolMax?: number;
   readonly natsUrl: string;
+  readonly nats?: NatsOptions;
   readonly adminToken: string;
   /** Lets its holder add the first root key. */
   readonly setupToken: string;
@@ -32,18 +34,26 @@ export interface NodeConfig {
   readonly secretKey: Uint8Array;
   /** Stable name of this node: it takes its own leases back at once after a crash. */
   readonly nodeName: string;
+  /** Address to serve at; both loopbacks when left out. */
+  readonly host?: string;
   /** 0 chooses a free port. */
   readonly port: number;
+  /** The IPv4 loopback when left out. */
+  readonly internalHost?: string;
   readonly internalPort: number;
   readonly open: boolean;
+  /** Addresses and networks whose X-Forwarded-For is believed. */
+  readonly trustedProxies?: readonly string[];
   /** Settings that differ from the defaults of a service. */
-  readonly auth?: Partial<AuthConfig>;
-  readonly executor?: Partial<ExecutorConfig>;
-  readonly fanout?: Partial<FanoutConfig>;
-  readonly admin?: Partial<AdminConfig>;
-  readonly sync?: Partial<SyncConfig>;
+  readonly auth?: Settings<AuthConfig>;
+  readonly executor?: Settings<ExecutorConfig>;
+  readonly fanout?: Settings<FanoutConfig>;
+  readonly admin?: Settings<AdminConfig>;
+  readonly sync?: Settings<SyncConfig>;
   readonly log: Logger;
 }
+
+type Settings<Config> = { readonly [Key in keyof Config]?: Config[Key] | undefined };
 
 /** A running node: every service in this process, on one port. */
 export interface RunningNode extends AsyncDisposable {
@@ -53,6 +63,10 @@ export interface RunningNode extends AsyncDisposable {
   reloadAccess(): Promise<void>;
 }
 
+const POOL_MAX = 16;
+const DRAIN_MS = 5_000;
+const LOOPBACK = '127.0.0.1';
+
 /** Starts all services on given Postgres and NATS; disposal drains and stops them in order. */
 export async function startNode(config: NodeConfig): Promise<RunningNode> {
   await using stack = new AsyncDisposableStack();
@@ -60,11 +74,12 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   const database = stack.use(
     openDatabase({
       url: config.databaseUrl,
-      poolMax: 16,
+      poolMax: config.poolMax ?? POOL_MAX,
+      tls: config.databaseTls ?? null,
       onError: (error) => log.warn({ err: error }, 'lost a Postgres connection'),
     }),
   );
-  const bus = stack.use(await connectNats(config.natsUrl, 'cairn-standalone'));
+  const bus = stack.use(await connectNats(config.natsUrl, 'cairn-standalone', config.nats));
   const metrics = createMetrics();
   const depsOf = (service: string): ServiceDeps => ({
     database,
@@ -73,16 +88,17 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     log: log.child({ service }),
     clock: systemClock,
     random: systemRandom,
+    proxies: new TrustedProxies(config.trustedProxies ?? []),
   });
   const auth = createAuthService(
     depsOf('auth'),
     authConfigSchema.parse({
+      ...config.auth,
       adminToken: config.adminToken,
       open: config.open,
       nodeKey: config.nodeKey,
       secretKey: config.secretKey,
       setupToken: config.setupToken,
-      ...config.auth,
     }),
   );
   const services: readonly Service[] = [
@@ -90,9 +106,8 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     createRpcExecutorService(
       depsOf('rpc-executor'),
       executorConfigSchema.parse({
-        owner: config.nodeName,
-        workers: Math.max(1, availableParallelism() - 1),
         ...config.executor,
+        owner: config.nodeName,
       }),
     ),
     createFanoutService(
@@ -105,81 +120,46 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     ),
     createAdminService(
       depsOf('admin'),
-      adminConfigSchema.parse({ secretKey: config.secretKey, ...config.admin }),
+      adminConfigSchema.parse({ ...config.admin, secretKey: config.secretKey }),
     ),
   ];
   const doors = services.flatMap(({ door }) => (door === undefined ? [] : [door]));
-  const servers = [createDoorServer(doors), createDoorServer(doors)] as const;
-  stack.defer(() => cutConnections(servers));
+  const server = stack.use(new DoorServer(doors));
   for (const service of services) {
     stack.use(service);
     await service.start();
   }
   const internal = await startInternalServer({
-    host: '127.0.0.1',
+    host: config.internalHost ?? LOOPBACK,
     port: config.internalPort,
     services,
     metrics,
   });
   stack.use(internal);
-  const port = await listenOnLoopback(servers, config.port);
-  stack.defer(() => stopAccepting(servers));
+  const { host = LOOPBACK } = config;
+  const isWildcard = host === '0.0.0.0' || host === '::';
+  const port = await listenOn(server, host, config.port);
+  // The services, which end next, still answer what is under way.
+  stack.defer(() => server.drain({ lingerMs: 0, withinMs: DRAIN_MS }));
   const running = stack.move();
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://${isWildcard ? LOOPBACK : host}:${port}`,
     internalUrl: internal.url,
-    reloadAccess: () => auth.reloadAccess(),
+    reloadAccess: async () => await auth.reload?.(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-/** One server on the IPv4 loopback and one on the IPv6 one, on the same port. */
-async function listenOnLoopback(
-  [first, second]: readonly [Server, Server],
-  port: number,
-): Promise<number> {
-  const bound = await listen(first, '127.0.0.1', port);
+/** A given host, or the IPv4 loopback and the IPv6 one on the same port. */
+async function listenOn(server: DoorServer, host: string, port: number): Promise<number> {
+  const bound = await server.listen(host, port);
+  if (host !== LOOPBACK) return bound;
   try {
-    await listen(second, '::1', bound);
+    await server.listen('::1', bound);
   } catch (error) {
     // A machine without IPv6 has no ::1 to listen on.
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT') throw error;
   }
   return bound;
-}
-
-/** Routes by path prefix. */
-function createDoorServer(doors: readonly HttpDoor[]): Server {
-  const server = createServer((request, response) => {
-    const door = doorOf(doors, request);
-    if (door !== undefined) door.handle(request, response);
-    else response.writeHead(404, { 'content-length': 0 }).end();
-  });
-  server.on('upgrade', (request, socket, head) => {
-    const door = doorOf(doors, request);
-    if (door?.upgrade !== undefined) door.upgrade(request, socket, head);
-    else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-  });
-  return server;
-}
-
-function doorOf(doors: readonly HttpDoor[], request: IncomingMessage): HttpDoor | undefined {
-  const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
-  return doors.find(({ prefixes }) =>
-    prefixes.some((prefix) => path === prefix || path.startsWith(`${prefix}/`)),
-  );
-}
-
-/** Requests under way are still answered, by the services that drain next. */
-function stopAccepting(servers: readonly Server[]): void {
-  for (const server of servers) {
-    server.close();
-    server.closeIdleConnections();
-  }
-}
-
-/** Runs after the services: whatever they had to say is written by now. */
-function cutConnections(servers: readonly Server[]): void {
-  for (const server of servers) server.closeAllConnections();
 }

@@ -1,5 +1,8 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { ConfigError, loadConfig } from '#shared/config/load-config.ts';
+import { sourcesOf } from '#shared/config/program-arguments.ts';
+import { type StandaloneConfig, standaloneSections } from './config.ts';
 import { runStandalone } from './run.ts';
 
 const program = new Command('npm start --')
@@ -22,6 +25,8 @@ const program = new Command('npm start --')
     parseNearRpc,
     {},
   )
+  .option('--config <file>', 'TOML file of settings: npm run cairn -- config sample')
+  .option('--set <section.key=value>', 'one setting; may be repeated', collect, [])
   .option('--rotate-secret-key', 'seal all private keys with a new key, then run', false)
   .option('--first-root-key <key>', 'wallet key that may claim the node without the setup token')
   .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
@@ -31,23 +36,52 @@ const program = new Command('npm start --')
       .default('warn'),
   );
 
-const options = program.parse().opts<{
+const { data, demo, rotateSecretKey, config, set } = program.parse().opts<{
   data: string;
-  port: number;
-  internalPort: number;
-  open: boolean;
   demo?: boolean;
-  databaseUrl?: string;
-  natsUrl?: string;
-  logLevel: string;
-  firstRootKey?: string;
   rotateSecretKey: boolean;
-  nearRpc: Record<string, string>;
+  config?: string;
+  set: string[];
 }>();
-if (options.port !== 0 && options.port === options.internalPort) {
+const loaded = load();
+const { http, internal } = loaded.values;
+if (http.port !== 0 && http.port === internal.port) {
   program.error('error: --port and --internal-port cannot be the same');
 }
-await runStandalone({ ...options, data: resolve(options.data) });
+await runStandalone({ data: resolve(data), demo, rotateSecretKey, config: loaded });
+
+/** What flags of old say stands in the configuration, too; they win. */
+function load(): StandaloneConfig {
+  const settings = {
+    port: 'http.port',
+    internalPort: 'internal.port',
+    open: 'auth.open',
+    databaseUrl: 'postgres.ownerUrl',
+    natsUrl: 'nats.url',
+    nearRpc: 'auth.nearRpcUrls',
+    firstRootKey: 'auth.firstRootKey',
+    logLevel: 'log.level',
+  };
+  const flags = Object.entries(settings).flatMap(([option, place]) => {
+    if (program.getOptionValueSource(option) === 'default') return [];
+    const value: unknown = program.getOptionValue(option);
+    if (value === undefined) return [];
+    return [`${place}=${typeof value === 'string' ? value : JSON.stringify(value)}`];
+  });
+  try {
+    return loadConfig(
+      standaloneSections,
+      sourcesOf({ config, set: [...set, ...flags] }, process.env),
+    );
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return program.error(error.problems.map((problem) => `error: ${problem}`).join('\n'));
+  }
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
 
 function parseNearRpc(text: string, before: Record<string, string>): Record<string, string> {
   const [, network = '', url = ''] = /^([^=]+)=(https?:\/\/.+)$/.exec(text) ?? [];

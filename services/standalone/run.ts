@@ -4,7 +4,11 @@ import type { Logger } from 'pino';
 import { listen } from '#shared/service/listen.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
-import { stopSignal } from '#shared/service/stop-signal.ts';
+import { tlsOf, withPassword } from '#shared/service/connect.ts';
+import type { NatsOptions } from '#shared/bus/nats-bus.ts';
+import type { TlsOptions } from '#shared/store/database.ts';
+import type { StandaloneConfig } from './config.ts';
+import { aborted, stopSignal } from '#shared/service/stop-signal.ts';
 import { printBanner } from './banner.ts';
 import { startNode } from './compose.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
@@ -15,20 +19,14 @@ import { startNatsServer } from './nats-server.ts';
 
 export interface StandaloneOptions {
   readonly data: string;
-  readonly port: number;
-  readonly internalPort: number;
-  readonly open: boolean;
-  readonly demo?: boolean;
-  readonly databaseUrl?: string;
-  readonly natsUrl?: string;
-  readonly logLevel: string;
-  readonly firstRootKey?: string;
+  /** Undefined: at the first start only. */
+  readonly demo: boolean | undefined;
   readonly rotateSecretKey: boolean;
-  /** JSON-RPC URLs of NEAR by network id. */
-  readonly nearRpc: Readonly<Record<string, string>>;
+  readonly config: StandaloneConfig;
 }
 
 const FORCE_EXIT_MS = 20_000;
+const TOKEN_BYTES = 24;
 
 /** Starts servers and node, prints the banner, runs until a signal, then stops all in order. */
 export async function runStandalone(options: StandaloneOptions): Promise<void> {
@@ -36,40 +34,43 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
   const isDaemon = !process.stdin.isTTY;
   const stop = stopSignal(['SIGINT', 'SIGTERM', ...(isDaemon ? [] : (['SIGHUP'] as const))]);
   void aborted(stop).then(() => setTimeout(() => process.exit(2), FORCE_EXIT_MS).unref());
+  const { values, given } = options.config;
+  const { http, internal } = values;
   try {
     await using stack = new AsyncDisposableStack();
-    const log = createLogger({ name: 'cairn', level: options.logLevel });
-    for (const port of [options.port, options.internalPort]) await demandFree(port);
+    const level = given.has('log.level') ? values.log.level : 'warn';
+    const log = createLogger({ name: 'cairn', level });
+    await demandFree(http.host, http.port);
+    await demandFree(internal.host, internal.port);
     let hasStarted = false;
     stack.defer(() => {
       if (hasStarted) process.stdout.write(`Stopped. The data stays in ${options.data}\n`);
     });
     const directory = stack.use(await openDataDirectory(options.data));
-    const databaseOwnerUrl = options.databaseUrl ?? (await embedPostgres(stack, directory, log));
-    const natsUrl = options.natsUrl ?? (await embedNats(stack, directory, log));
-    const servicePassword = await directory.secret('postgres-service-password', 24);
-    await migrate({ ownerUrl: databaseOwnerUrl, servicePassword });
-    const adminToken = await directory.secret('admin-token', 24);
-    const databaseUrl = serviceUrlOf(databaseOwnerUrl, servicePassword);
-    const secretKey = await settleSecretKey(directory, databaseUrl, options.rotateSecretKey);
-    const setupToken = await directory.secret('setup-token', 16);
+    const servers = await startServers(stack, directory, { config: options.config, log });
+    const adminToken =
+      values.auth.adminToken ?? (await directory.secret('admin-token', TOKEN_BYTES));
+    const setupToken = values.auth.setupToken ?? (await directory.secret('setup-token', 16));
     const node = stack.use(
       await startNode({
-        setupToken,
-        nodeKey: Buffer.from(await directory.secret('node-key', 32), 'hex'),
+        ...servers,
         auth: {
-          firstRootKey: options.firstRootKey ?? null,
-          nearRpcUrls: options.nearRpc,
-          accessFile: join(directory.path, 'access.toml'),
+          ...values.auth,
+          accessFile: values.auth.accessFile ?? join(directory.path, 'access.toml'),
         },
-        databaseUrl,
-        natsUrl,
+        admin: values.admin,
+        executor: values['rpc-executor'],
+        fanout: values['subscription-fanout'],
+        poolMax: values.postgres.poolMax,
         adminToken,
-        secretKey,
-        nodeName: await directory.secret('node-name', 8),
-        port: options.port,
-        internalPort: options.internalPort,
-        open: options.open,
+        setupToken,
+        nodeKey: values.auth.nodeKey ?? Buffer.from(await directory.secret('node-key', 32), 'hex'),
+        secretKey: await secretKeyOf(directory, servers, options),
+        nodeName: values['rpc-executor'].owner ?? (await directory.secret('node-name', 8)),
+        ...http,
+        internalHost: internal.host,
+        internalPort: internal.port,
+        open: values.auth.open,
         log,
       }),
     );
@@ -83,8 +84,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       dataDirectory: directory.path,
       token: adminToken,
       setupToken,
-      isOpen: options.open,
-      checksNearAccounts: Object.keys(options.nearRpc).length > 0,
+      isOpen: values.auth.open,
+      checksNearAccounts: Object.keys(values.auth.nearRpcUrls).length > 0,
       demo,
     });
     hasStarted = true;
@@ -99,17 +100,55 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+interface Servers {
+  readonly databaseUrl: string;
+  readonly databaseTls: TlsOptions | null;
+  readonly natsUrl: string;
+  readonly nats: NatsOptions;
+}
+
+/** Those of the configuration, else embedded ones; the schema is brought up to date. */
+async function startServers(
+  stack: AsyncDisposableStack,
+  directory: DataDirectory,
+  { config, log }: { readonly config: StandaloneConfig; readonly log: Logger },
+): Promise<Servers> {
+  const { values, given } = config;
+  const { postgres } = values;
+  const ownerUrl =
+    postgres.ownerUrl === null
+      ? await embedPostgres(stack, directory, log)
+      : withPassword(postgres.ownerUrl, postgres.ownerPassword);
+  const hasNats = given.has('nats.url');
+  const natsUrl = hasNats ? values.nats.url : await embedNats(stack, directory, log);
+  const servicePassword =
+    postgres.password ?? (await directory.secret('postgres-service-password', TOKEN_BYTES));
+  const databaseTls = tlsOf(postgres);
+  await migrate({ ownerUrl, servicePassword, tls: databaseTls });
+  return {
+    databaseUrl: serviceUrlOf(ownerUrl, servicePassword),
+    databaseTls,
+    natsUrl,
+    nats: hasNats ? { ...values.nats, tls: tlsOf(values.nats) } : {},
+  };
+}
+
+/** One of the configuration is not rotated here: it is not ours to write. */
+async function secretKeyOf(
+  directory: DataDirectory,
+  { databaseUrl: url, databaseTls: tls }: Servers,
+  { config, rotateSecretKey }: StandaloneOptions,
+): Promise<Uint8Array> {
+  const given = config.values.node.secretKey;
+  if (given === undefined) return await settleSecretKey(directory, { url, tls }, rotateSecretKey);
+  if (!rotateSecretKey) return given;
+  throw new Error('node.secretKey is given by the configuration: it cannot be rotated');
 }
 
 /** Before anything is made: a taken port would only be noticed at the end. */
-async function demandFree(port: number): Promise<void> {
+async function demandFree(host: string, port: number): Promise<void> {
   const probe = createServer();
-  await listen(probe, '127.0.0.1', port);
+  await listen(probe, host, port);
   await new Promise((resolve) => probe.close(resolve));
 }
 

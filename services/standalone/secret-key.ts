@@ -1,4 +1,4 @@
-import { openDatabase } from '#shared/store/database.ts';
+import { openDatabase, type TlsOptions } from '#shared/store/database.ts';
 import { canOpenSecrets, resealSecrets } from '#shared/store/secret-store.ts';
 import { systemRandom } from '#shared/util/random.ts';
 import type { DataDirectory } from './data-directory.ts';
@@ -14,11 +14,12 @@ const KEY_BYTES = 32;
  */
 export async function settleSecretKey(
   directory: DataDirectory,
-  databaseUrl: string,
+  { url, tls }: { readonly url: string; readonly tls: TlsOptions | null },
   rotate: boolean,
 ): Promise<Uint8Array> {
   await using database = openDatabase({
-    url: databaseUrl,
+    url,
+    tls,
     poolMax: 1,
     onError: () => undefined,
   });

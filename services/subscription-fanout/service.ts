@@ -43,7 +43,8 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
   const connections = new Connections({
     config,
     clock,
-    authenticate: createAuthenticate(bus, clock),
+    authenticate: createAuthenticate(deps),
+    proxies: deps.proxies,
     recheck: (credentials) => recheck(bus, clock, credentials),
     connection: {
       registry,

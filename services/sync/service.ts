@@ -1,4 +1,4 @@
-import type { BusSubscription } from '#shared/bus/bus.ts';
+import type { BusResponder } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { JobRequest, ReplayRequest } from '#shared/protocol/audit-api.ts';
@@ -21,7 +21,7 @@ export function createSyncService(deps: ServiceDeps, config: SyncConfig): Servic
   const metrics = createSyncMetrics(deps.metrics);
   const replays = new Replays({ databaseUrl, wallClockMs });
   const audit = new Audit({ config, database, random, log, metrics, replays });
-  const subscriptions = new Map<string, BusSubscription>();
+  const responders = new Map<string, BusResponder>();
   const jobs: Jobs = new Jobs({
     config,
     clock,
@@ -35,11 +35,11 @@ export function createSyncService(deps: ServiceDeps, config: SyncConfig): Servic
       const subject = subjects.syncJob(job);
       const answer = async (payload: Uint8Array) =>
         encode(jobs.handle(job, decode<JobRequest>(payload)));
-      subscriptions.set(job, bus.respond(subject, null, answer));
+      responders.set(job, bus.respond(subject, null, answer));
     },
     onForgotten: (job) => {
-      subscriptions.get(job)?.unsubscribe();
-      subscriptions.delete(job);
+      void responders.get(job)?.drain();
+      responders.delete(job);
     },
   });
   let isStarted = false;
@@ -50,13 +50,13 @@ export function createSyncService(deps: ServiceDeps, config: SyncConfig): Servic
     start: async () => {
       const start = async (payload: Uint8Array) =>
         encode(jobs.start(await taskOf(decode<ReplayRequest>(payload))));
-      subscriptions.set('start', bus.respond(subjects.syncStart, 'sync', start));
+      responders.set('start', bus.respond(subjects.syncStart, 'sync', start));
       audit.start();
       isStarted = true;
     },
     [Symbol.asyncDispose]: async () => {
       isStarted = false;
-      for (const subscription of subscriptions.values()) subscription.unsubscribe();
+      await Promise.all([...responders.values()].map((responder) => responder.drain()));
       jobs.stop();
       await audit.stop();
       await replays[Symbol.asyncDispose]();

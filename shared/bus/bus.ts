@@ -8,7 +8,7 @@ export interface Bus extends AsyncDisposable {
    * Answers requests on `subject`; replicas that name the same `queue` share them. The handler's
    * AppError travels back to the caller; anything else arrives there as `internal`.
    */
-  respond(subject: string, queue: string | null, handler: RequestHandler): BusSubscription;
+  respond(subject: string, queue: string | null, handler: RequestHandler): BusResponder;
   /**
    * One request, one answer. Throws AppError `unavailable` when nobody listens, `timeout` when the
    * deadline passes, or the AppError that the handler threw.
@@ -30,4 +30,9 @@ interface RequestOptions {
 
 export interface BusSubscription {
   unsubscribe(): void;
+}
+
+export interface BusResponder {
+  /** Takes no more requests; resolves once those that were on their way have come to the handler. */
+  drain(): Promise<void>;
 }

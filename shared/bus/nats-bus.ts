@@ -5,11 +5,30 @@ import type { Bus } from './bus.ts';
 const DEADLINE = 'Cairn-Deadline';
 const ERROR = 'Cairn-Error';
 
+export interface NatsOptions {
+  /** Null takes the credentials of the URL. */
+  readonly user?: string | null;
+  readonly password?: string | null;
+  /** PEM texts; null uses TLS only when the server demands it. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | null;
+}
+
+/** A server that does not answer two of these is not there any more. */
+const PING_MS = 5_000;
+
 /** Connects to NATS and keeps reconnecting for ever. Throws when the first connection fails. */
-export async function connectNats(url: string, name: string): Promise<Bus> {
+export async function connectNats(
+  url: string,
+  name: string,
+  { user, password, tls }: NatsOptions = {},
+): Promise<Bus> {
   const connection = await connect({
     ...serversOf(url),
+    ...(user == null ? {} : { user }),
+    ...(password == null ? {} : { pass: password }),
+    ...(tls == null ? {} : { tls: { ...tls } }),
     name,
+    pingInterval: PING_MS,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     ignoreClusterUpdates: false,
@@ -28,13 +47,19 @@ export async function connectNats(url: string, name: string): Promise<Bus> {
           if (error === null) handler(message.data, message.subject);
         },
       }),
-    respond: (subject, queue, handler) =>
-      connection.subscribe(subject, {
+    respond: (subject, queue, handler) => {
+      const subscription = connection.subscribe(subject, {
         ...(queue === null ? {} : { queue }),
         callback: (error, message) => {
           if (error === null) void answer(message, handler);
         },
-      }),
+      });
+      return {
+        drain: async () => {
+          if (!subscription.isClosed() && !connection.isClosed()) await subscription.drain();
+        },
+      };
+    },
     request: async (subject, payload, { deadlineMs }) => {
       const timeout = deadlineMs - Date.now();
       if (timeout <= 0) throw new AppError('timeout', 'the deadline passed');

@@ -8,6 +8,7 @@ import type { ContextId } from '#shared/domain/ids.ts';
  * | cairn.v1.execute.<partition>  | request/reply | rpc-executor, the owner of the partition |
  * | cairn.v1.log.<context>        | notice        | rpc-executor, one per committed transaction in sequence order |
  * | cairn.v1.beacon.<partition>   | notice        | rpc-executor, heads that moved, once a second and at takeover |
+ * | cairn.v1.partitions.changed   | notice        | rpc-executor, when it came or freed a partition |
  * | cairn.v1.auth.verify          | request/reply | auth, queue group `auth` |
  * | cairn.v1.auth.openapi         | request/reply | auth, the OpenAPI paths of its routes |
  * | cairn.v1.auth.changed         | notice        | auth, when keys or access rules changed |
@@ -22,6 +23,7 @@ export const subjects = {
   everyBeacon: 'cairn.v1.beacon.*',
   partitionOfBeacon: (subject: string): number =>
     Number(subject.slice(subject.lastIndexOf('.') + 1)),
+  partitionsChanged: 'cairn.v1.partitions.changed',
   authVerify: 'cairn.v1.auth.verify',
   authOpenApi: 'cairn.v1.auth.openapi',
   authChanged: 'cairn.v1.auth.changed',

@@ -25,6 +25,7 @@ import type { ContextId } from './ids.ts';
  * | `identity_read`        | see keys and their history                             | GET `/admin-api/did`, `…/client-keys` |
  * | `identity_manage`      | add root keys, revoke keys                             | POST `/admin-api/root-key`, DELETE `/admin-api/did`, `/admin-api/identity/keys` |
  * | `token_create`         | make JWTs for identities of a context                  | POST `/admin-api/generate-jwt-token` |
+ * | `cluster_read`         | see executors and who owns which partition             | GET `/admin-api/cluster` |
  * | `access_reload`        | read the access file again                             | POST `/admin-api/access/reload` |
  */
 export const PERMISSIONS = [
@@ -48,6 +49,7 @@ export const PERMISSIONS = [
   'identity_read',
   'identity_manage',
   'token_create',
+  'cluster_read',
   'access_reload',
 ] as const;
 

@@ -56,8 +56,29 @@ const signedHead = z.object({
   nodeKey: id,
   signature: z.string(),
 });
+/** Times are Unix milliseconds. */
+const cluster = z.object({
+  executors: z.array(
+    z.object({
+      owner: z.string(),
+      startedAt: z.number(),
+      expiresAt: z.number(),
+      partitions: z.int(),
+    }),
+  ),
+  partitions: z.array(
+    z.object({
+      partition: z.int(),
+      /** Null while nobody has it. */
+      owner: z.string().nullable(),
+      epoch: z.string(),
+      expiresAt: z.number().nullable(),
+    }),
+  ),
+});
 
 export const answers = {
+  cluster: data(cluster),
   nothing,
   status: data(z.object({ status: z.literal('alive') })),
   applicationId,

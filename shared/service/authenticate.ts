@@ -6,6 +6,9 @@ import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { Principal } from '#shared/domain/permissions.ts';
 import type { Clock } from '#shared/util/clock.ts';
+import { retryUntil } from './request-execution.ts';
+import type { ServiceDeps } from './service.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** Tells who makes an HTTP request; throws AppError `unauthorized` for credentials that are wrong. */
 export type Authenticate = (request: IncomingMessage) => Principal | Promise<Principal>;
@@ -18,7 +21,7 @@ export interface Credentials {
   readonly method: string;
   readonly path: string;
   readonly isLoopback: boolean;
-  /** Peer address of the connection, for rate limits. */
+  /** Address of the client, for rate limits. */
   readonly address: string;
   /** They were accepted before: limits and single use were paid then. */
   readonly isRecheck?: boolean;
@@ -64,7 +67,7 @@ interface LastRequest {
  * second, but not by headers that are good for one request only. The next request of a connection
  * is mostly the same in all that matters, and is told from the last one without looking closer.
  */
-export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
+export function createAuthenticate({ bus, clock, proxies }: AuthenticateDeps): Authenticate {
   let cache = new Map<string, Known>();
   let lastOf = new WeakMap<Socket, LastRequest>();
   let changes = 0;
@@ -78,7 +81,7 @@ export function createAuthenticate(bus: Bus, clock: Clock): Authenticate {
     if (last !== undefined && isFresh(last.known) && isSame(request, last)) {
       return last.known.principal;
     }
-    const credentials = credentialsOf(request);
+    const credentials = credentialsOf(request, proxies);
     const key = cacheKeyOf(credentials);
     const known = key === null ? undefined : cache.get(key);
     if (known === undefined || !isFresh(known)) return ask(credentials, key);
@@ -115,15 +118,19 @@ function isSame({ url, rawHeaders }: IncomingMessage, last: LastRequest): boolea
   return true;
 }
 
-/** Asks without remembering. */
+type AuthenticateDeps = Pick<ServiceDeps, 'bus' | 'clock' | 'proxies'>;
+
+/** Asks without remembering; again while `auth` is away, which it is when it restarts. */
 async function verifyCredentials(
   bus: Bus,
   clock: Clock,
   credentials: Credentials,
 ): Promise<VerifyReply> {
-  const reply = await bus.request(subjects.authVerify, Buffer.from(JSON.stringify(credentials)), {
-    deadlineMs: clock.nowMs() + REQUEST_MS,
-  });
+  const question = Buffer.from(JSON.stringify(credentials));
+  const deadlineMs = clock.nowMs() + REQUEST_MS;
+  const reply = await retryUntil(clock, deadlineMs, () =>
+    bus.request(subjects.authVerify, question, { deadlineMs }),
+  );
   return JSON.parse(Buffer.from(reply).toString()) as VerifyReply;
 }
 
@@ -144,7 +151,7 @@ function principalOf(reply: VerifyReply): Principal {
   throw new AppError('unauthorized', refusal);
 }
 
-export function credentialsOf(request: IncomingMessage): Credentials {
+export function credentialsOf(request: IncomingMessage, proxies: TrustedProxies): Credentials {
   const headers: Record<string, string> = {};
   for (const name of CREDENTIAL_HEADERS) {
     const value = request.headers[name];
@@ -155,15 +162,15 @@ export function credentialsOf(request: IncomingMessage): Credentials {
     headers,
     method: request.method ?? 'GET',
     path: (request.url ?? '/').split('?', 1)[0] ?? '/',
-    isLoopback: isLoopback(request),
-    address: request.socket.remoteAddress ?? '',
+    isLoopback: proxies.isLoopback(request),
+    address: proxies.addressOf(request),
   };
 }
 
 /** Null for headers that are bound to one request. */
-function cacheKeyOf({ token, headers, isLoopback: isLocal }: Credentials): string | null {
+function cacheKeyOf({ token, headers, isLoopback }: Credentials): string | null {
   if (headers['challenge_payload'] !== undefined) return null;
-  return Buffer.from(sha256(JSON.stringify([isLocal, token, headers]))).toString('base64');
+  return Buffer.from(sha256(JSON.stringify([isLoopback, token, headers]))).toString('base64');
 }
 
 /** What is longer is no credential, and is not carried further. */
@@ -176,27 +183,6 @@ function bearerToken(request: IncomingMessage): string | null {
   if (header !== undefined) return /^Bearer +(\S+)$/i.exec(header)?.[1] ?? '';
   const query = request.url?.split('?')[1];
   return query === undefined ? null : new URLSearchParams(query).get('token');
-}
-
-const PROXY_HEADERS = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via'];
-
-/**
- * True for a caller on this machine that came neither through a proxy, nor from a web page of
- * another site, nor by a foreign name that was pointed at this machine (DNS rebinding).
- */
-export function isLoopback(request: IncomingMessage): boolean {
-  const address = request.socket.remoteAddress ?? '';
-  const isLocal = address === '::1' || /^(::ffff:)?127\./.test(address);
-  const { origin, host } = request.headers;
-  if (!isLocal || PROXY_HEADERS.some((name) => name in request.headers)) return false;
-  return (
-    isLocalName(`http://${host?.includes('@') ? '' : (host ?? '')}`) &&
-    (origin === undefined || isLocalName(origin))
-  );
-}
-
-function isLocalName(url: string): boolean {
-  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(URL.parse(url)?.hostname ?? '');
 }
 
 /** Seconds after which a caller that was limited may try again. */

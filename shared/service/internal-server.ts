@@ -7,7 +7,7 @@ export interface InternalServerOptions {
   readonly host: string;
   /** 0 chooses a free port. */
   readonly port: number;
-  readonly services: readonly Service[];
+  readonly services: readonly Pick<Service, 'name' | 'isReady'>[];
   readonly metrics: Registry;
 }
 
@@ -52,7 +52,7 @@ export async function startInternalServer(options: InternalServerOptions): Promi
   };
 }
 
-function describe(services: readonly Service[]): string {
+function describe(services: InternalServerOptions['services']): string {
   return services
     .map((service) => `${service.name} ${service.isReady() ? 'ready' : 'not ready'}\n`)
     .join('');

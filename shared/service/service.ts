@@ -6,6 +6,7 @@ import type { Bus } from '#shared/bus/bus.ts';
 import type { Database } from '#shared/store/database.ts';
 import type { Clock } from '#shared/util/clock.ts';
 import type { Random } from '#shared/util/random.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** A part of Cairn with a life: built by its factory, started once, disposed in reverse order. */
 export interface Service extends AsyncDisposable {
@@ -13,6 +14,8 @@ export interface Service extends AsyncDisposable {
   start(): Promise<void>;
   /** True when it can serve; false while it starts, drains or misses a dependency. */
   isReady(): boolean;
+  /** Reads again what may change without a restart (SIGHUP). Rejects, and changes nothing, for bad input. */
+  reload?(): Promise<void>;
   /** What it serves over HTTP, when it does. */
   readonly door?: HttpDoor;
 }
@@ -33,4 +36,5 @@ export interface ServiceDeps {
   readonly metrics: Registry;
   readonly clock: Clock;
   readonly random: Random;
+  readonly proxies: TrustedProxies;
 }

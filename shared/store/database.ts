@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
@@ -13,23 +14,34 @@ export interface Database extends AsyncDisposable {
   copyOut(query: string): AsyncGenerator<Uint8Array>;
 }
 
+/** PEM texts; the server is verified by `ca`, or by the system's certificates. */
+export interface TlsOptions {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 export interface DatabaseOptions {
   readonly url: string;
   readonly poolMax: number;
+  /** Null or left out takes what the URL says. */
+  readonly tls?: TlsOptions | null;
   /** An idle connection was lost; the pool replaces it. */
   readonly onError: (error: Error) => void;
 }
 
 const CONNECT_MS = 10_000;
+const CLOSE_MS = 1_000;
 
 /** Opens lazily: nothing is connected before the first query. */
-export function openDatabase({ url, poolMax, onError }: DatabaseOptions): Database {
+export function openDatabase({ url, poolMax, tls, onError }: DatabaseOptions): Database {
   const pool = new pg.Pool({
     connectionString: url,
     max: poolMax,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,
     application_name: 'cairn',
+    ...(tls == null ? {} : { ssl: { ...tls } }),
     Client: PreparingClient,
   });
   pool.on('error', onError);
@@ -37,7 +49,7 @@ export function openDatabase({ url, poolMax, onError }: DatabaseOptions): Databa
   return {
     kysely,
     copyOut: (query) => copyOut(pool, query),
-    [Symbol.asyncDispose]: () => kysely.destroy(),
+    [Symbol.asyncDispose]: () => close(kysely, pool),
   };
 }
 
@@ -51,6 +63,22 @@ async function* copyOut(pool: pg.Pool, query: string): AsyncGenerator<Uint8Array
   } finally {
     client.release(!isWhole);
   }
+}
+
+/** The pool has ended before its connections have, of which a Postgres that stops next complains. */
+async function close(kysely: Kysely<Tables>, pool: pg.Pool): Promise<void> {
+  const late = new AbortController();
+  let open = pool.totalCount;
+  const closed = new Promise<void>((resolve) => {
+    if (open === 0) resolve();
+    pool.on('remove', () => {
+      open -= 1;
+      if (open === 0) resolve();
+    });
+  });
+  await kysely.destroy();
+  await Promise.race([closed, wait(CLOSE_MS, undefined, late).catch(() => undefined)]);
+  late.abort();
 }
 
 const statementNames = new Map<string, string>();

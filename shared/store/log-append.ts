@@ -106,7 +106,7 @@ const APPEND = `
     SELECT * FROM unnest($1::int8[], $2::int8[]) AS w(partition, epoch) LIMIT $3::int8
   ), held AS MATERIALIZED (
     SELECT p.partition FROM partitions p JOIN wanted w
-      ON w.partition = p.partition AND w.epoch = p.epoch ORDER BY p.partition FOR SHARE OF p
+      ON w.partition = p.partition AND w.epoch = p.epoch ORDER BY p.partition FOR KEY SHARE OF p
   ), heads AS MATERIALIZED (
     SELECT * FROM unnest($4::log_head[]) LIMIT $5::int8
   ), expected AS MATERIALIZED (

@@ -1,5 +1,6 @@
 /** SQLSTATE classes and codes after which the same statement may well succeed. */
-const TRANSIENT_SQLSTATES = /^(08(000|001|003|004|006)|57P0[1235]|53...|40001|40P01|55006|25006)$/;
+const TRANSIENT_SQLSTATES =
+  /^(08(000|001|003|004|006)|57P0[1235]|53...|40001|40P01|55006|25006|25P03)$/;
 
 /** Node's codes for a connection that is not there or broke. */
 const TRANSIENT_CODES =

@@ -1,25 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import pg from 'pg';
-import { Registry } from 'prom-client';
 import { afterEach, describe, expect, test } from 'vitest';
-import { connectNats } from '#shared/bus/nats-bus.ts';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
-import { openDatabase } from '#shared/store/database.ts';
-import { createLogger } from '#shared/telemetry/logger.ts';
-import { systemClock } from '#shared/util/clock.ts';
-import { systemRandom } from '#shared/util/random.ts';
-import { authConfigSchema } from '../../services/auth/config.ts';
-import { createAuthService } from '../../services/auth/service.ts';
-import { executorConfigSchema } from '../../services/rpc-executor/config.ts';
-import { createRpcExecutorService } from '../../services/rpc-executor/service.ts';
 import { oddGuest } from '../guests/odd-guest.ts';
-import { Client, type RpcAnswer } from '../support/client.ts';
+import type { Client, RpcAnswer } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
-import { testNatsUrl } from '../support/infra.ts';
+import { startTestExecutor } from '../support/executor.ts';
 import { appendBehindTheOwner, readLog } from '../support/log.ts';
-import { NODE_KEY, SETUP_TOKEN, startTestNode, type TestNode } from '../support/node.ts';
+import { startTestNode, type TestNode } from '../support/node.ts';
 import { assemble } from '../support/wat.ts';
 
 let stack = new AsyncDisposableStack();
@@ -171,7 +159,9 @@ describe('leases', () => {
   test('a second executor forwards to the owner, and takes over when the owner stops', async () => {
     const node = await start();
     const contextId = await node.client.open('kv-store');
-    const second = await startSecondExecutor(node);
+    const { client: second } = stack.use(
+      await startTestExecutor(node.database, { owner: 'second' }),
+    );
 
     const forwarded = await set(second, contextId, 'a');
     expect(forwarded.result?.sequence).toBe('2');
@@ -440,44 +430,3 @@ describe('a worker that is killed', () => {
     expect(await node.client.admin('/admin-api/contexts')).toEqual({ contexts: [] });
   });
 });
-
-/** One more `rpc-executor` beside a node, as a cluster has it; its JSON-RPC door on a port of its own. */
-async function startSecondExecutor(node: TestNode): Promise<Client> {
-  const database = stack.use(
-    openDatabase({ url: node.database.serviceUrl, poolMax: 4, onError: () => undefined }),
-  );
-  const bus = stack.use(await connectNats(testNatsUrl(), 'second'));
-  const deps = {
-    database,
-    bus,
-    log: createLogger({ name: 'second', level: 'fatal' }),
-    metrics: new Registry(),
-    clock: systemClock,
-    random: systemRandom,
-  };
-  const service = createRpcExecutorService(deps, executorConfigSchema.parse({ owner: 'second' }));
-  const auth = stack.use(
-    createAuthService(
-      deps,
-      authConfigSchema.parse({
-        adminToken: node.client.token,
-        setupToken: SETUP_TOKEN,
-        nodeKey: NODE_KEY,
-        secretKey: new Uint8Array(32).fill(1),
-      }),
-    ),
-  );
-  await auth.start();
-  await service.start();
-  stack.use(service);
-  const server: Server = createServer((request, response) =>
-    service.door?.handle(request, response),
-  );
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  stack.defer(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const { port } = server.address() as AddressInfo;
-  return new Client(`http://127.0.0.1:${port}`, node.client.token);
-}

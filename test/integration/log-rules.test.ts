@@ -299,7 +299,9 @@ async function takeLease(name: string): Promise<bigint> {
   });
   const lease = taken.find(({ partition }) => partition === PARTITION);
   if (lease === undefined) throw new Error('the lease was not free');
-  expect(await renewLeases(database, name, 60_000)).toContainEqual(lease);
+  expect(await renewLeases(database, { owner: name, validMs: 60_000, held: taken })).toContainEqual(
+    lease,
+  );
   expect(
     await acquireLeases(database, { owner: 'other', exceptPartitions: [], validMs: 1 }),
   ).toEqual([]);
@@ -317,7 +319,10 @@ function normal(value: unknown): unknown {
 }
 
 test('releasing hands every partition over at once', async () => {
-  await releaseLeases(database, 'second');
+  const { rows } = await sql<{ partition: number; epoch: string }>`
+    SELECT partition, epoch FROM partitions`.execute(database.kysely);
+  const held = rows.map(({ partition, epoch }) => ({ partition, epoch: BigInt(epoch) }));
+  await releaseLeases(database, { owner: 'second', held });
 
   const taken = await acquireLeases(database, {
     owner: 'third',

@@ -3,7 +3,7 @@ import { type NodeConfig, startNode } from '../../services/standalone/compose.ts
 import { Client } from './client.ts';
 import { createTestDatabase, type TestDatabase, testNatsUrl } from './infra.ts';
 
-const ADMIN_TOKEN = 'test-token';
+export const ADMIN_TOKEN = 'test-token';
 export const SETUP_TOKEN = 'test-setup';
 export const NODE_KEY = new Uint8Array(32).fill(4);
 

@@ -8,7 +8,6 @@ import {
   uninstallApplicationSchema,
 } from '#shared/protocol/admin-api.ts';
 import { parseApplicationId } from '#shared/protocol/ids.ts';
-import { isLoopback } from '#shared/service/authenticate.ts';
 import type { DoorContext, Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import {
@@ -22,7 +21,7 @@ import { installFromFile, installFromUrl } from '../installation.ts';
 import { readJson } from '#shared/service/json-body.ts';
 
 export function applicationRoutes(
-  { database }: ServiceDeps,
+  { database, proxies }: ServiceDeps,
   { bodyBytesMax, downloadMs }: AdminConfig,
 ): readonly Route[] {
   const read = { permission: 'application_read' } as const;
@@ -97,7 +96,7 @@ export function applicationRoutes(
   }
 
   async function installPath(context: DoorContext): Promise<void> {
-    if (!isLoopback(context.req)) {
+    if (!proxies.isLoopback(context.req)) {
       throw new AppError('forbidden', 'a path can be installed from the node’s own machine only');
     }
     const body = await readJson(context.req, installDevApplicationSchema, bodyBytesMax);

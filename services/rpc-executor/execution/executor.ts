@@ -19,6 +19,7 @@ import type { Clock } from '#shared/util/clock.ts';
 import type { Random } from '#shared/util/random.ts';
 import type { Committer } from '../commit/committer.ts';
 import type { PartitionOwner } from '../partitions/partition-owner.ts';
+import { UnderWay } from '../partitions/under-way.ts';
 import type { FuelBudgets } from './fuel-budgets.ts';
 import { Lane } from './lane.ts';
 import { replyOfRun } from './lane-reply.ts';
@@ -78,6 +79,7 @@ export class Executor {
   /** When each context on the thread of heavy ones was seen to be heavy last. */
   readonly #heavySinceMs = new Map<Lane, number>();
   #waiting = 0;
+  readonly #underWay = new UnderWay();
   #stateBytes = 0;
   #evicting = false;
 
@@ -94,7 +96,9 @@ export class Executor {
     if (this.#waiting >= this.#options.queueMax) {
       throw new AppError('overloaded', 'the executor has too many requests waiting, try again');
     }
+    const partition = partitionOf(request.contextId);
     this.#waiting += 1;
+    this.#underWay.enter(partition);
     try {
       if (request.kind === 'create' || request.kind === 'fork') return await this.#create(request);
       const lane = await this.#laneOf(request.contextId);
@@ -116,7 +120,13 @@ export class Executor {
       return reply;
     } finally {
       this.#waiting -= 1;
+      this.#underWay.leave(partition);
     }
+  }
+
+  /** Resolves once everything is answered that was asked of the partition. */
+  drained(partition: number): Promise<void> {
+    return this.#underWay.drained(partition);
   }
 
   /** Drops the lanes of a partition that went to another owner. */

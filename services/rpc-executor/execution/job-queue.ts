@@ -92,13 +92,13 @@ export class JobQueue {
     return this.#waiting.splice(0);
   }
 
-  /** Takes out all; what their runs come to is ignored. */
-  takeAll(): Job[] {
-    const all = [...this.#sent, ...this.#waiting];
-    for (const job of all) job.ticket += 1;
-    this.#sent.clear();
-    this.#waiting.length = 0;
-    this.#running = 0;
+  /** Takes out all but those to keep; what their runs come to is ignored. */
+  takeAll(isKept: (job: Job) => boolean = () => false): Job[] {
+    const all = [...this.#sent, ...this.#waiting].filter((job) => !isKept(job));
+    for (const job of all) {
+      this.remove(job);
+      job.ticket += 1;
+    }
     return all;
   }
 }

@@ -252,8 +252,13 @@ export class Lane implements CommitLane {
 
   rolledBack(_entries: readonly CommitEntry[], reason: RollbackReason): void {
     this.#options.committer.withdraw(this);
-    if (reason === 'fenced') return this.close('stale_epoch');
-    if (reason === 'unknown') return this.close('unavailable');
+    if (reason === 'fenced' || reason === 'unknown' || this.#stage === 'closed') {
+      const code = reason === 'unknown' ? 'unavailable' : 'stale_epoch';
+      this.close(code);
+      const error = closeErrorOf(code, this.contextId);
+      for (const job of this.#jobs.takeAll()) job.reject(error);
+      return;
+    }
     const refused = reason === 'refused' ? this.#jobs.first('committing') : undefined;
     if (refused !== undefined) {
       this.#jobs.remove(refused);
@@ -276,8 +281,10 @@ export class Lane implements CommitLane {
     this.#resized(0);
     this.#stage = 'closed';
     this.#leaveSlot();
+    // What is being committed may be in the log already: its commit alone can tell.
+    const isOpen = (job: Job): boolean => code === 'stale_epoch' && job.stage === 'committing';
     const error = closeErrorOf(code, this.contextId);
-    for (const job of this.#jobs.takeAll()) job.reject(error);
+    for (const job of this.#jobs.takeAll(isOpen)) job.reject(error);
     this.#noticeNothingCommitting();
     this.#options.onClosed(this);
   }

@@ -10,6 +10,7 @@ import { AppError } from '#shared/domain/app-error.ts';
 import { type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
 import { encodeNotice, type LogNotice } from '#shared/protocol/log-notice.ts';
 import { encodeEvents } from '#shared/protocol/websocket.ts';
+import { TrustedProxies } from '#shared/service/trusted-proxies.ts';
 import { systemClock } from '#shared/util/clock.ts';
 import { fanoutConfigSchema } from '../config.ts';
 import { ContextFeed } from '../delivery/context-feed.ts';
@@ -45,6 +46,7 @@ beforeEach(async () => {
   clients = [];
   const registry = new FeedRegistry({ bus: fakeBus(), contextsMax: 10, onError: fail, open });
   connections = new Connections({
+    proxies: TrustedProxies.none,
     config,
     clock: systemClock,
     authenticate: async (request) => {
@@ -181,7 +183,7 @@ function fakeBus(): Bus {
       handlers.set(subject, handler);
       return { unsubscribe: () => void handlers.delete(subject) };
     },
-    respond: () => ({ unsubscribe: ignore }),
+    respond: () => ({ drain: async () => undefined }),
     request: async () => new Uint8Array(),
     isConnected: () => true,
     onReconnect: ignore,

@@ -9,6 +9,7 @@ import {
   type Credentials,
   credentialsOf,
 } from '#shared/service/authenticate.ts';
+import type { TrustedProxies } from '#shared/service/trusted-proxies.ts';
 import { authorizeSomewhere } from '#shared/service/authorize.ts';
 import type { Clock } from '#shared/util/clock.ts';
 import { Gate } from '#shared/util/gate.ts';
@@ -25,6 +26,7 @@ export interface ConnectionsOptions {
   readonly config: FanoutConfig;
   readonly clock: Clock;
   readonly authenticate: Authenticate;
+  readonly proxies: TrustedProxies;
   /** Judges the credentials of an open connection again; null when they are refused now. */
   readonly recheck: (credentials: Credentials) => Promise<Principal | null>;
   readonly connection: Pick<ConnectionOptions, 'registry' | 'onDelivered' | 'onCount' | 'onError'>;
@@ -83,7 +85,7 @@ export class Connections {
       if (socket.destroyed) return;
       socket.off('error', ignore);
       this.#server.handleUpgrade(request, socket, head, (webSocket) =>
-        this.#add(webSocket, socket, principal, credentialsOf(request)),
+        this.#add(webSocket, socket, principal, credentialsOf(request, this.#options.proxies)),
       );
     } catch (error) {
       if (!(error instanceof AppError)) this.#options.connection.onError(error);

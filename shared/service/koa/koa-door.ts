@@ -55,7 +55,7 @@ export function createKoaDoor(
   deps: ServiceDeps,
   routes: readonly Route[],
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const authenticate = createAuthenticate(deps.bus, deps.clock);
+  const authenticate = createAuthenticate(deps);
   const app = new Koa<DoorState>();
   app.on('error', (error: unknown) => deps.log.warn({ err: error }, 'the answer was cut off'));
   const router = new Router<DoorState>();
