@@ -1,6 +1,9 @@
 import { createServer } from 'node:http';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { keyPairOf } from '#shared/crypto/ed25519.ts';
+import { publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { listen } from '#shared/service/listen.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
@@ -53,10 +56,11 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
     const databaseUrl = serviceUrlOf(databaseOwnerUrl, servicePassword);
     const secretKey = await settleSecretKey(directory, databaseUrl, options.rotateSecretKey);
     const setupToken = await directory.secret('setup-token', 16);
+    const nodeKey = Buffer.from(await directory.secret('node-key', 32), 'hex');
     const node = stack.use(
       await startNode({
         setupToken,
-        nodeKey: Buffer.from(await directory.secret('node-key', 32), 'hex'),
+        nodeKey,
         auth: {
           firstRootKey: options.firstRootKey ?? null,
           nearRpcUrls: options.nearRpc,
@@ -73,6 +77,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
         log,
       }),
     );
+    // The command line finds the node by it.
+    await writeFile(join(directory.path, 'url'), `${node.url}\n`);
     const demo = await demoContexts(directory.path, options.demo, {
       url: node.url,
       token: adminToken,
@@ -82,6 +88,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       internalUrl: node.internalUrl,
       dataDirectory: directory.path,
       token: adminToken,
+      nodeKey: publicKeyFromBytes(keyPairOf(nodeKey).publicKey),
       setupToken,
       isOpen: options.open,
       checksNearAccounts: Object.keys(options.nearRpc).length > 0,
