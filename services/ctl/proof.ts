@@ -10,7 +10,7 @@ export async function getProof(
 ): Promise<number> {
   const client = await NodeClient.open(options);
   const query = new URLSearchParams({ sequence });
-  const path = `/admin-api/contexts/${encodeURIComponent(contextId)}/proof?${query}`;
+  const path = `/admin-api/contexts/${encodeURIComponent(contextId)}/proof?${query.toString()}`;
   const proof = await client.request('GET', path);
   const text = `${JSON.stringify(proof)}\n`;
   if (options.output === undefined) process.stdout.write(text);

@@ -27,6 +27,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   bus: ['util', 'domain', 'crypto', 'protocol'],
   store: ['util', 'domain', 'crypto', 'protocol'],
   runtime: ['util', 'domain', 'crypto', 'protocol'],
+  client: ['util', 'domain', 'crypto', 'protocol'],
   telemetry: ['util', 'domain', 'crypto', 'protocol'],
   config: ['util', 'domain', 'crypto', 'protocol'],
   client: ['util', 'domain', 'crypto', 'protocol'],
@@ -68,6 +69,23 @@ test('shared never imports a service, and its folders only import those below th
     return to !== undefined && to !== from && !(LAYERS[from] ?? []).includes(to);
   });
 
+  expect(breaches).toEqual([]);
+});
+
+test('what clients use needs nothing of Node, however far it reaches', () => {
+  const all = imports();
+  const reached = new Set(sources().filter((file) => file.startsWith('shared/client/')));
+  for (const file of reached) {
+    for (const { target } of all.filter((each) => each.file === file)) {
+      if (target.startsWith('shared/')) reached.add(target);
+    }
+  }
+  const breaches = [...reached].filter((file) => {
+    const usesNode = all.some((each) => each.file === file && each.target.startsWith('node:'));
+    return usesNode || /\b(Buffer|process)\b[.(]/.test(contents(file));
+  });
+
+  expect(reached.size).toBeGreaterThan(5);
   expect(breaches).toEqual([]);
 });
 
