@@ -51,7 +51,9 @@ export async function verifyProofFile(
     `  hash ${hash}`,
     `  seal ${claim.seal}`,
   ];
-  process.stdout.write(json ? `${JSON.stringify({ isValid: true, ...claim })}\n` : `${lines.join('\n')}\n`);
+  process.stdout.write(
+    json ? `${JSON.stringify({ isValid: true, ...claim })}\n` : `${lines.join('\n')}\n`,
+  );
   return 0;
 }
 

@@ -22,6 +22,12 @@ const program = new Command('npm start --')
     parseNearRpc,
     {},
   )
+  .option(
+    '--audit-share <part>',
+    'part of one core that verifying logs in the background may take, 0 for none',
+    parseShare,
+    0.05,
+  )
   .option('--rotate-secret-key', 'seal all private keys with a new key, then run', false)
   .option('--first-root-key <key>', 'wallet key that may claim the node without the setup token')
   .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
@@ -42,6 +48,7 @@ const options = program.parse().opts<{
   logLevel: string;
   firstRootKey?: string;
   rotateSecretKey: boolean;
+  auditShare: number;
   nearRpc: Record<string, string>;
 }>();
 if (options.port !== 0 && options.port === options.internalPort) {
@@ -55,6 +62,14 @@ function parseNearRpc(text: string, before: Record<string, string>): Record<stri
     throw new InvalidArgumentError('it is given as testnet=https://rpc.example');
   }
   return { ...before, [network]: url };
+}
+
+function parseShare(text: string): number {
+  const share = Number(text);
+  if (text.trim() === '' || !(share >= 0 && share <= 1)) {
+    throw new InvalidArgumentError('a share is a number from 0 to 1');
+  }
+  return share;
 }
 
 function parsePort(text: string): number {

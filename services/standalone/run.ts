@@ -27,6 +27,8 @@ export interface StandaloneOptions {
   readonly logLevel: string;
   readonly firstRootKey?: string;
   readonly rotateSecretKey: boolean;
+  /** Part of one core that the audit may take. */
+  readonly auditShare: number;
   /** JSON-RPC URLs of NEAR by network id. */
   readonly nearRpc: Readonly<Record<string, string>>;
 }
@@ -66,6 +68,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
           nearRpcUrls: options.nearRpc,
           accessFile: join(directory.path, 'access.toml'),
         },
+        sync: { auditShare: options.auditShare },
         databaseUrl,
         natsUrl,
         adminToken,

@@ -27,7 +27,6 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   bus: ['util', 'domain', 'crypto', 'protocol'],
   store: ['util', 'domain', 'crypto', 'protocol'],
   runtime: ['util', 'domain', 'crypto', 'protocol'],
-  client: ['util', 'domain', 'crypto', 'protocol'],
   telemetry: ['util', 'domain', 'crypto', 'protocol'],
   config: ['util', 'domain', 'crypto', 'protocol'],
   client: ['util', 'domain', 'crypto', 'protocol'],
