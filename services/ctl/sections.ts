@@ -4,6 +4,7 @@ import { adminSection } from '../admin/config.ts';
 import { authSection } from '../auth/config.ts';
 import { executorConfigSchema } from '../rpc-executor/config.ts';
 import { fanoutConfigSchema } from '../subscription-fanout/config.ts';
+import { syncSection } from '../sync/config.ts';
 
 /** What each service reads beside `processSections`. */
 const SERVICES: Readonly<Record<string, Sections>> = {
@@ -11,6 +12,7 @@ const SERVICES: Readonly<Record<string, Sections>> = {
   admin: { node: nodeSection, admin: adminSection },
   'rpc-executor': { 'rpc-executor': executorConfigSchema },
   'subscription-fanout': { 'subscription-fanout': fanoutConfigSchema },
+  sync: { sync: syncSection },
 };
 
 export const SERVICE_NAMES = Object.keys(SERVICES);

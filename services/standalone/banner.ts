@@ -5,6 +5,8 @@ export interface BannerOptions {
   readonly internalUrl: string;
   readonly dataDirectory: string;
   readonly token: string;
+  /** The public key that signs heads of logs. */
+  readonly nodeKey: string;
   readonly setupToken: string;
   readonly isOpen: boolean;
   readonly checksNearAccounts: boolean;
@@ -13,8 +15,8 @@ export interface BannerOptions {
 
 /** Tells a new user where everything is, and what to paste next. */
 export function printBanner(options: BannerOptions): void {
-  const { url, internalUrl, dataDirectory, token, setupToken, isOpen, checksNearAccounts, demo } =
-    options;
+  const { url, internalUrl, dataDirectory, token, nodeKey, setupToken, isOpen } = options;
+  const { checksNearAccounts, demo } = options;
   const port = new URL(url).port;
   const lines = [
     '',
@@ -26,6 +28,7 @@ export function printBanner(options: BannerOptions): void {
     `  health, stats  ${internalUrl}/livez, /readyz, /metrics`,
     `  data           ${dataDirectory}`,
     `  admin token    ${token}`,
+    `  node key       ${nodeKey}   (proofs are signed by it)`,
     `  setup token    ${setupToken}   (for the first wallet that logs in)`,
     ...demo.map(({ name, contextId }) => `  ${name.padEnd(13)}  context ${contextId}`),
     ...(checksNearAccounts ? [] : ['  NEAR wallets   prove a key, not an account: see --near-rpc']),

@@ -1,7 +1,7 @@
 /**
- * What `npm start` and `npm test` run, on whatever Node the machine has (20 or newer): installs
- * the dependencies when they are missing or out of date, then runs the command on the project's
- * own Node 24.
+ * What `npm start`, `npm test` and `npm run cairn` run, on whatever Node the machine has (20 or
+ * newer): installs the dependencies when they are missing or out of date, then runs the command on
+ * the project's own Node 24.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
@@ -13,6 +13,7 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const bin = (name) => join(root, 'node_modules', '.bin', name);
 const commands = {
   start: [join(root, 'services/standalone/main.ts')],
+  cairn: [join(root, 'services/ctl/main.ts')],
   test: [join(root, 'node_modules/vitest/vitest.mjs'), 'run'],
 };
 const [name, ...args] = process.argv.slice(2);

@@ -16,7 +16,7 @@ import { type ExecutorConfig, executorConfigSchema } from '../rpc-executor/confi
 import { createRpcExecutorService } from '../rpc-executor/service.ts';
 import { type FanoutConfig, fanoutConfigSchema } from '../subscription-fanout/config.ts';
 import { createFanoutService } from '../subscription-fanout/service.ts';
-import { type SyncConfig, syncConfigSchema } from '../sync/config.ts';
+import { type SyncConfig, syncSection } from '../sync/config.ts';
 import { createSyncService } from '../sync/service.ts';
 
 export interface NodeConfig {
@@ -114,10 +114,10 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
       depsOf('subscription-fanout'),
       fanoutConfigSchema.parse({ ...config.fanout }),
     ),
-    createSyncService(
-      depsOf('sync'),
-      syncConfigSchema.parse({ databaseUrl: config.databaseUrl, ...config.sync }),
-    ),
+    createSyncService(depsOf('sync'), {
+      ...syncSection.parse({ ...config.sync }),
+      databaseUrl: config.databaseUrl,
+    }),
     createAdminService(
       depsOf('admin'),
       adminConfigSchema.parse({ ...config.admin, secretKey: config.secretKey }),

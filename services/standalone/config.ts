@@ -4,6 +4,7 @@ import { adminSection } from '../admin/config.ts';
 import { authSection } from '../auth/config.ts';
 import { executorConfigSchema } from '../rpc-executor/config.ts';
 import { fanoutConfigSchema } from '../subscription-fanout/config.ts';
+import { syncSection } from '../sync/config.ts';
 
 /** The same file as for the services alone; what is not given, this node makes for itself. */
 export const standaloneSections = {
@@ -14,6 +15,7 @@ export const standaloneSections = {
   admin: adminSection,
   'rpc-executor': executorConfigSchema,
   'subscription-fanout': fanoutConfigSchema,
+  sync: syncSection,
 } as const;
 
 export type StandaloneConfig = LoadedConfig<typeof standaloneSections>;

@@ -27,6 +27,10 @@ const program = new Command('npm start --')
   )
   .option('--config <file>', 'TOML file of settings: npm run cairn -- config sample')
   .option('--set <section.key=value>', 'one setting; may be repeated', collect, [])
+  .option(
+    '--audit-share <part>',
+    'part of one core that verifying logs in the background may take, 0 for none',
+  )
   .option('--rotate-secret-key', 'seal all private keys with a new key, then run', false)
   .option('--first-root-key <key>', 'wallet key that may claim the node without the setup token')
   .showHelpAfterError('npm start -- --help tells all flags; they go behind the "--"')
@@ -61,6 +65,7 @@ function load(): StandaloneConfig {
     nearRpc: 'auth.nearRpcUrls',
     firstRootKey: 'auth.firstRootKey',
     logLevel: 'log.level',
+    auditShare: 'sync.auditShare',
   };
   const flags = Object.entries(settings).flatMap(([option, place]) => {
     if (program.getOptionValueSource(option) === 'default') return [];

@@ -1,6 +1,9 @@
 import { createServer } from 'node:http';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { keyPairOf } from '#shared/crypto/ed25519.ts';
+import { publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { listen } from '#shared/service/listen.ts';
 import { createLogger } from '#shared/telemetry/logger.ts';
 import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
@@ -51,6 +54,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
     const adminToken =
       values.auth.adminToken ?? (await directory.secret('admin-token', TOKEN_BYTES));
     const setupToken = values.auth.setupToken ?? (await directory.secret('setup-token', 16));
+    const nodeKey =
+      values.auth.nodeKey ?? Buffer.from(await directory.secret('node-key', 32), 'hex');
     const node = stack.use(
       await startNode({
         ...servers,
@@ -61,10 +66,11 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
         admin: values.admin,
         executor: values['rpc-executor'],
         fanout: values['subscription-fanout'],
+        sync: values.sync,
         poolMax: values.postgres.poolMax,
         adminToken,
         setupToken,
-        nodeKey: values.auth.nodeKey ?? Buffer.from(await directory.secret('node-key', 32), 'hex'),
+        nodeKey,
         secretKey: await secretKeyOf(directory, servers, options),
         nodeName: values['rpc-executor'].owner ?? (await directory.secret('node-name', 8)),
         ...http,
@@ -74,6 +80,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
         log,
       }),
     );
+    // The command line finds the node by it.
+    await writeFile(join(directory.path, 'url'), `${node.url}\n`);
     const demo = await demoContexts(directory.path, options.demo, {
       url: node.url,
       token: adminToken,
@@ -83,6 +91,7 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       internalUrl: node.internalUrl,
       dataDirectory: directory.path,
       token: adminToken,
+      nodeKey: publicKeyFromBytes(keyPairOf(nodeKey).publicKey),
       setupToken,
       isOpen: values.auth.open,
       checksNearAccounts: Object.keys(values.auth.nearRpcUrls).length > 0,

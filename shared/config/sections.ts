@@ -114,4 +114,5 @@ export const SECTION_NAMES: readonly string[] = [
   'admin',
   'rpc-executor',
   'subscription-fanout',
+  'sync',
 ];

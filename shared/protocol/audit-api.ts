@@ -22,6 +22,13 @@ export const rehearseSchema = z.object({
   migrationMethod: z.string().min(1).nullish(),
 });
 
+export const proofQuerySchema = z.strictObject({ sequence });
+
+export const consistencyQuerySchema = z.strictObject({
+  /** The size of the log in the earlier head. */
+  from: sequence,
+});
+
 /** One field of a transaction, as the log has it and as it came out now; long values shortened. */
 const differingField = z.object({
   field: z.string(),

@@ -72,6 +72,23 @@ test('shared never imports a service, and its folders only import those below th
   expect(breaches).toEqual([]);
 });
 
+test('what clients use needs nothing of Node, however far it reaches', () => {
+  const all = imports();
+  const reached = new Set(sources().filter((file) => file.startsWith('shared/client/')));
+  for (const file of reached) {
+    for (const { target } of all.filter((each) => each.file === file)) {
+      if (target.startsWith('shared/')) reached.add(target);
+    }
+  }
+  const breaches = [...reached].filter((file) => {
+    const usesNode = all.some((each) => each.file === file && each.target.startsWith('node:'));
+    return usesNode || /\b(Buffer|process)\b[.(]/.test(contents(file));
+  });
+
+  expect(reached.size).toBeGreaterThan(5);
+  expect(breaches).toEqual([]);
+});
+
 test('each package is imported only where it belongs', () => {
   const breaches = imports().filter(({ file, target }) => {
     const home = PACKAGE_HOMES[target];

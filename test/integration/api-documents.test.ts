@@ -110,6 +110,12 @@ describe('real answers are what the description says', () => {
     await look('aliasValue', '/admin-api/alias/lookup/context/a', {});
     await look('aliases', '/admin-api/alias/list/context');
     await look('blobs', '/admin-api/blobs');
+    await look('job', `${base}/verify`, {});
+    const { data: begun } = await look('job', `${base}/rehearse`, { applicationId });
+    await look('job', `${base}/rehearse/${(begun as { job: string }).job}`);
+    await look('proof', `${base}/proof?sequence=1`);
+    await look('consistencyProof', `${base}/proof/consistency?from=1`);
+    await look('nodeKey', '/admin-api/node-key');
     await look('peers', '/admin-api/peers');
     await look('challenge', '/admin-api/request-challenge', {});
     await look('did', '/admin-api/did');

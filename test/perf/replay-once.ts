@@ -8,7 +8,7 @@ import { contextId, emptyState, KEYS, requestAt } from './replay-log.ts';
 
 /**
  * One measurement of `bench:replay` in a process of its own, so that its memory is its own too:
- * prints the milliseconds that it took and the most memory that the process ever had.
+ * prints the milliseconds that it took, those of CPU time, and the most memory that the process ever had.
  */
 const [name = '', databaseUrl = ''] = process.argv.slice(2);
 const REQUESTS_AHEAD = 10_000;
@@ -68,9 +68,12 @@ const measures: Readonly<Record<string, () => Promise<number>>> = {
 
 const measure = measures[name];
 if (measure === undefined) throw new Error(`there is no measure ${name}`);
+const before = process.cpuUsage();
 const ms = await measure();
+const { user, system } = process.cpuUsage(before);
 const { maxRSS } = process.resourceUsage();
-process.stdout.write(`${JSON.stringify({ ms, rssBytes: maxRSS * 1_024 })}\n`);
+const measured = { ms, cpuMs: (user + system) / 1_000, rssBytes: maxRSS * 1_024 };
+process.stdout.write(`${JSON.stringify(measured)}\n`);
 
 async function timed(work: () => Promise<void>): Promise<number> {
   const startMs = performance.now();

@@ -29,6 +29,8 @@ stack.defer(() => owner.end());
 
 interface Measured {
   readonly ms: number;
+  /** Of all threads of the process, without Postgres. */
+  readonly cpuMs: number;
   readonly rssBytes: number;
 }
 
@@ -56,6 +58,8 @@ for await (const _ of writeLog(database, sizes)) {
   for (const name of ['diffs', 'copyOut', 'guest', 'verify']) {
     figures[`${size}.${name}PerSecond`] = (size / of(name, 'ms')) * 1_000;
   }
+  figures[`${size}.guestCpuMicroseconds`] = (of('guest', 'cpuMs') / size) * 1_000;
+  figures[`${size}.verifyCpuMicroseconds`] = (of('verify', 'cpuMs') / size) * 1_000;
   figures[`${size}.openRssMiB`] = of('open', 'rssBytes') / MIB;
   figures[`${size}.verifyRssMiB`] = of('verify', 'rssBytes') / MIB;
   ratios[`${size}.copy_out`] = ratio('diffs', 'copyOut');
@@ -80,5 +84,5 @@ async function copyOut(rows: number): Promise<Measured> {
   let bytes = 0;
   for await (const chunk of owner.query(copyTo(query))) bytes += (chunk as Buffer).length;
   if (bytes < rows * 32) throw new Error('not every row was copied');
-  return { ms: performance.now() - startMs, rssBytes: 0 };
+  return { ms: performance.now() - startMs, cpuMs: 0, rssBytes: 0 };
 }

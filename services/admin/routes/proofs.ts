@@ -1,9 +1,11 @@
 import { AppError } from '#shared/domain/app-error.ts';
 import { GENESIS } from '#shared/domain/transaction.ts';
 import { answers } from '#shared/protocol/admin-answers.ts';
+import { consistencyQuerySchema, proofQuerySchema } from '#shared/protocol/audit-api.ts';
 import { consistencyJson, proofJson } from '#shared/protocol/log-proof.ts';
 import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
 import { requestSignedHead } from '#shared/service/request-signed-head.ts';
+import { readQuery } from '#shared/service/koa/read-query.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { readTransactions } from '#shared/store/log-reader.ts';
 import { type LogTree, LogTrees } from '#shared/store/log-tree.ts';
@@ -24,6 +26,7 @@ export function proofRoutes(
       method: 'get',
       path: '/contexts/:id/proof',
       summary: 'Gives a file that proves offline that the log holds a transaction.',
+      query: proofQuerySchema,
       answer: answers.proof,
       rule,
       handle: prove,
@@ -32,6 +35,7 @@ export function proofRoutes(
       method: 'get',
       path: '/contexts/:id/proof/consistency',
       summary: 'Gives a file that proves offline that the log began with what it was.',
+      query: consistencyQuerySchema,
       answer: answers.consistencyProof,
       rule,
       handle: proveConsistency,
@@ -40,7 +44,7 @@ export function proofRoutes(
 
   async function prove(context: DoorContext): Promise<void> {
     const row = await loadContext(context);
-    const sequence = sequenceOf(context, 'sequence', row);
+    const sequence = demandIn(row, readQuery(context, proofQuerySchema).sequence);
     const from = sequence > 1n ? sequence - 1n : 1n;
     const range = { from, to: sequence, limit: 2 };
     const rows = await readTransactions(database, row.lineage, range);
@@ -57,7 +61,7 @@ export function proofRoutes(
 
   async function proveConsistency(context: DoorContext): Promise<void> {
     const row = await loadContext(context);
-    const from = sequenceOf(context, 'from', row);
+    const from = demandIn(row, readQuery(context, consistencyQuerySchema).from);
     const tree = await turns.run(() => trees.load(row, from));
     const head = await signed(row, tree);
     context.body = consistencyJson({ from, path: tree.consistencyPath(from), head });
@@ -75,17 +79,8 @@ export function proofRoutes(
   }
 }
 
-function sequenceOf(
-  context: DoorContext,
-  name: string,
-  { head }: Pick<ContextRow, 'head'>,
-): bigint {
-  const text = context.query[name];
-  if (typeof text !== 'string' || !/^[1-9]\d{0,18}$/.test(text)) {
-    throw new AppError('invalid_request', `?${name}= is a sequence, a decimal number from 1 on`);
-  }
+function demandIn({ head }: Pick<ContextRow, 'head'>, text: string): bigint {
   const sequence = BigInt(text);
   if (sequence <= head.sequence) return sequence;
-  const reason = `the log has ${head.sequence} transactions, and none with ${name} ${text}`;
-  throw new AppError('invalid_request', reason);
+  throw new AppError('invalid_request', `the log goes from 1 to ${head.sequence}, not to ${text}`);
 }

@@ -328,8 +328,7 @@ export class Lane implements CommitLane {
 
   /** After a conflict the log may already hold what a waiting job asks for. */
   async #answerFromLog(): Promise<void> {
-    const asked = this.#jobs.waiting.filter(({ request }) => request.requestId !== null);
-    for (const job of asked) {
+    for (const job of this.#jobs.waiting.slice()) {
       if (job.request.requestId === null) continue;
       const logged = await this.#options.store.findRequest(this, job.request.requestId);
       if (logged === null) continue;
