@@ -7,6 +7,8 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['shared/**/*.test.ts', 'services/**/*.test.ts', 'test/architecture/*.test.ts'],
+          // Guests that recurse until metering ends them need more than a main thread has.
+          execArgv: ['--stack-size=4000'],
         },
       },
       {

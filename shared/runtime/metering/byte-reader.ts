@@ -1,6 +1,6 @@
 import { AppError } from '#shared/domain/app-error.ts';
 
-/** Reads the binary format of a module; throws AppError `invalid_request` where it is truncated. */
+/** Reads the binary format of a module; throws AppError `invalid_request` where it is broken. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
   readonly #end: number;
@@ -35,7 +35,7 @@ export class ByteReader {
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return value >>> 0;
     }
-    throw invalid('the module has a number that is too long');
+    throw truncated();
   }
 
   /** Skips a LEB128 number of any width and sign. */
@@ -62,5 +62,5 @@ export function invalid(reason: string): AppError {
 }
 
 function truncated(): AppError {
-  return invalid('the module is truncated');
+  return invalid('the module is truncated or malformed');
 }

@@ -66,20 +66,25 @@ export class CodeWriter {
     this.#at += bytes.length;
   }
 
-  /** Leaves five bytes for a length that is known later: the place for `endLength`. */
+  /** Leaves five bytes for a number that is known later: the place for `endLength` or `patch`. */
   beginLength(): number {
     this.#at += 5;
     return this.#at;
   }
 
-  /** Writes how many bytes came since, padded to five bytes. */
+  /** Writes how many bytes came since. */
   endLength(start: number): void {
-    let left = this.#at - start;
-    for (let at = start - 5; at < start - 1; at += 1) {
+    this.patch(start, this.#at - start);
+  }
+
+  /** Writes a number below 2 ** 31 into the five bytes before an offset, signed or not. */
+  patch(end: number, value: number): void {
+    let left = value;
+    for (let at = end - 5; at < end - 1; at += 1) {
       this.#bytes[at] = (left & 0x7f) | 0x80;
       left >>>= 7;
     }
-    this.#bytes[start - 1] = left;
+    this.#bytes[end - 1] = left;
   }
 
   finish(): Uint8Array<ArrayBuffer> {

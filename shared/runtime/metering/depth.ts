@@ -1,2 +1,45 @@
-/** Bytes of stack that the frames of one call may take together, as the pass weighs them. */
-export const DEPTH_MAX = 1_000_000;
+import type { FunctionScan } from './function-scan.ts';
+
+/**
+ * How deep a call may go, in bytes of stack. V8's own limit depends on the compiler that a function
+ * went through and cannot be part of an outcome, so each function that calls others is weighed by
+ * the most that its frame may take in any of them, and the sum is bounded.
+ */
+export const DEPTH_MAX = 16 * 1_048_576;
+
+/** A function of more is refused: it could go beyond the stack at its entry. */
+export const FRAME_BYTES_MAX = 4 * 1_048_576;
+
+/**
+ * Stack of a thread that executes guests, as `resourceLimits.stackSizeMb`: what weighed frames may
+ * take, one frame that is found too deep or calls nothing, 1 MiB for the host, and half as much again.
+ */
+export const STACK_SIZE_MB = 32;
+
+const SLOT_BYTES = 8;
+const FIXED_BYTES = 64;
+/** V8's `wasm-inlining-factor`, `-budget` and `-min-budget`, in bytes of code. */
+const INLINED_FACTOR = 2;
+const INLINED_BYTES_MAX = 5_000;
+const INLINED_BYTES_MIN = 50;
+
+/**
+ * The most bytes of stack that a frame may take, from what its code is and how long it is once
+ * metered.
+ *
+ * - The simple compiler gives each local and each operand a slot. Arguments and results that do not
+ *   fit into registers are on the stack once more.
+ * - The optimising compiler gives slots to values that live across a call. These are locals and
+ *   operands, and values that it found computed again later: never more than are made on every way
+ *   to a place (`valuesMax`).
+ * - It also inlines: for each function up to twice its own code, or a tenth if it is large. Two bytes
+ *   of code, a call, make at most `resultsMax` values.
+ */
+export function weighFrame(scan: FunctionScan, codeBytes: number, resultsMax: number): number {
+  const { parameters, results, locals, stack, valuesMax } = scan;
+  const slots = parameters + results + locals + stack.heightMax + valuesMax;
+  const inlinedBytes =
+    INLINED_BYTES_MIN +
+    Math.min(INLINED_FACTOR * codeBytes, Math.max(INLINED_BYTES_MAX, Math.ceil(codeBytes / 10)));
+  return FIXED_BYTES + SLOT_BYTES * (slots + (inlinedBytes / 2) * resultsMax);
+}

@@ -24,7 +24,11 @@ const FRAME = {
   fixup: 7,
   /** Class at the end of an `if`'s first side; -1 if that cannot be reached. */
   sideEnd: 8,
-  size: 9,
+  /** Values made before the block, on every way to it. */
+  values: 9,
+  /** The least of the values made on any way to the code behind the block. */
+  valuesBehind: 10,
+  size: 11,
 } as const;
 
 /**
@@ -37,16 +41,24 @@ export class FunctionScan {
   readonly stack = new OperandStack(this.edits);
   /** Offset of the first operator. */
   codeStart = 0;
-  /** Parameters and locals. */
+  parameters = 0;
+  results = 0;
+  /** Parameters and declared locals. */
   locals = 0;
   /** Calls of functions that are not imported. */
   hasCalls = false;
   hasDataDrop = false;
+  /**
+   * The most values that are made on every way to some place. The optimising compiler may keep a
+   * value that is computed in two places from the first to the second, in a slot of the frame.
+   */
+  valuesMax = 0;
   readonly #shape: ModuleShape;
   readonly #bytes: Uint8Array;
   #at = 0;
   /** Open blocks within code that cannot be reached; -1 in code that can. */
   #dead = -1;
+  #values = 0;
   #frames = new Int32Array(64 * FRAME.size);
   /** Offset of the innermost frame. */
   #top = 0;
@@ -75,13 +87,14 @@ export class FunctionScan {
     const { stack } = this;
     const reader = new ByteReader(this.#bytes, from, to);
     const signature = this.#shape.types[type] as string;
-    const parameters = this.#shape.parameters[type] as number;
+    this.parameters = this.#shape.parameters[type] as number;
+    this.results = this.#shape.results[type] as number;
     this.edits.clear();
     stack.reset();
-    for (let i = 0; i < parameters; i += 1) {
+    for (let i = 0; i < this.parameters; i += 1) {
       stack.addLocals(1, typeCode(signature[i]), true);
     }
-    this.locals = parameters;
+    this.locals = this.parameters;
     for (let groups = reader.u32(); groups > 0; groups -= 1) {
       const count = reader.u32();
       this.locals += count;
@@ -90,10 +103,12 @@ export class FunctionScan {
     this.#at = reader.at;
     this.codeStart = reader.at;
     this.hasCalls = false;
+    this.valuesMax = 0;
+    this.#values = 0;
     this.#dead = -1;
     this.fuel.reset(this.#at);
     this.#top = -FRAME.size;
-    this.#push(OP.block, 0, this.#shape.results[type] as number);
+    this.#push(OP.block, 0, this.results);
   }
 
   #operator(opcode: number, form: number): void {
@@ -102,6 +117,7 @@ export class FunctionScan {
       return;
     }
     this.fuel.add(OPERATOR_COSTS[opcode] as number);
+    if (MAKES_VALUE[opcode] === 1) this.#addValues(1);
     if (form === FORM.local) {
       this.stack.applyLocal(opcode, this.#u32(), this.#at);
     } else if (form === FORM.bytes4 || form === FORM.bytes8) {
@@ -127,6 +143,7 @@ export class FunctionScan {
     this.#skipMisc(number);
     this.fuel.add(MISC_OPERATOR_COSTS[number] as number);
     if (number <= MISC.truncateMax) {
+      this.#addValues(1);
       this.stack.apply(OP.i32TruncF32S, this.#at);
     } else if (number !== MISC.dataDrop) {
       this.edits.add(opcodeAt, EDIT.bulk, 0);
@@ -178,15 +195,16 @@ export class FunctionScan {
 
   #else(): void {
     if (this.#dead > 0) return;
-    const { height, parameters, results, fixup, sideEnd, kind } = FRAME;
+    const { height, parameters, fixup, sideEnd, kind, values } = FRAME;
     const frames = this.#frames;
     const top = this.#top;
-    if (this.#dead < 0) this.stack.see(frames[top + results] as number);
+    if (this.#dead < 0) this.#arrive(top);
     frames[top + sideEnd] = this.#dead < 0 ? this.fuel.current : -1;
     frames[top + kind] = OP.else;
     this.#dead = -1;
     this.stack.height = frames[top + height] as number;
     this.stack.pushSettled(frames[top + parameters] as number);
+    this.#values = frames[top + values] as number;
     this.fuel.closeFork(frames[top + fixup] as number, this.fuel.start(this.#at));
   }
 
@@ -195,10 +213,12 @@ export class FunctionScan {
       this.#dead -= 1;
       return;
     }
-    const { height, results, outermost } = FRAME;
+    const { height, results, outermost, kind, values, valuesBehind } = FRAME;
     const frames = this.#frames;
     const top = this.#top;
-    if (this.#dead < 0) this.stack.see(frames[top + results] as number);
+    if (this.#dead < 0) this.#arrive(top);
+    const skipped = frames[top + kind] === OP.if ? (frames[top + values] as number) : INFINITE;
+    this.#values = Math.min(frames[top + valuesBehind] as number, skipped);
     this.#top -= FRAME.size;
     if (top === 0) return;
     this.#dead = this.#continue(top) ? -1 : 0;
@@ -206,6 +226,14 @@ export class FunctionScan {
     this.stack.pushSettled(frames[top + results] as number);
     const parent = this.#top + outermost;
     frames[parent] = Math.min(frames[parent] as number, frames[top + outermost] as number);
+  }
+
+  /** The code behind a block is reached, with the block's results. */
+  #arrive(frame: number): void {
+    const frames = this.#frames;
+    const behind = frame + FRAME.valuesBehind;
+    this.stack.see(frames[frame + FRAME.results] as number);
+    frames[behind] = Math.min(frames[behind] as number, this.#values);
   }
 
   /** Chooses the class of the code behind a block; false if that cannot be reached. */
@@ -251,6 +279,7 @@ export class FunctionScan {
     this.stack.see(parameters[type] as number);
     this.stack.height -= parameters[type] as number;
     this.stack.pushSettled(results[type] as number);
+    this.#addValues(results[type] as number);
   }
 
   /** `br`, `br_if`, `br_table`, `return` and `unreachable`. */
@@ -285,7 +314,8 @@ export class FunctionScan {
     const target = this.#top - label * FRAME.size;
     const kind = frames[target + FRAME.kind] as number;
     const isLoop = kind === OP.loop;
-    this.stack.see(frames[target + (isLoop ? FRAME.parameters : FRAME.results)] as number);
+    if (isLoop) this.stack.see(frames[target + FRAME.parameters] as number);
+    else this.#arrive(target);
     const branches = (frames[target + FRAME.branches] as number) + 1;
     frames[target + FRAME.branches] = branches;
     const from = this.#top + FRAME.outermost;
@@ -313,6 +343,13 @@ export class FunctionScan {
     frames[top + FRAME.outermost] = top / FRAME.size;
     frames[top + FRAME.fixup] = -1;
     frames[top + FRAME.sideEnd] = -1;
+    frames[top + FRAME.values] = this.#values;
+    frames[top + FRAME.valuesBehind] = INFINITE;
+  }
+
+  #addValues(count: number): void {
+    this.#values += count;
+    if (this.#values > this.valuesMax) this.valuesMax = this.#values;
   }
 
   #skipImmediates(opcode: number, form: number): void {
@@ -380,6 +417,16 @@ export class FunctionScan {
     this.#at += 1;
   }
 }
+
+const INFINITE = 0x7fff_ffff;
+
+/** 1 for operators whose result is not at hand already: not for constants and locals. */
+const MAKES_VALUE = new Uint8Array(256);
+MAKES_VALUE.fill(1, OP.globalGet, OP.globalGet + 1);
+MAKES_VALUE.fill(1, OP.i32Load, OP.i64Load32U + 1);
+MAKES_VALUE.fill(1, OP.memorySize, OP.memoryGrow + 1);
+MAKES_VALUE.fill(1, OP.i32Eqz, OP.i64Extend32S + 1);
+MAKES_VALUE[OP.select] = 1;
 
 function refused(feature: string) {
   return invalid(`its code uses ${feature}, which applications may not`);

@@ -17,13 +17,6 @@ export interface Counters {
   readonly depth: number;
 }
 
-export interface FunctionFrame {
-  /** What a call takes off the depth counter; 0 to leave it alone. */
-  readonly weight: number;
-  /** Type of a block that gives what the function gives, as it is encoded. */
-  readonly blockType: Uint8Array;
-}
-
 /** Writes the bodies of functions, with what their scans found put in. */
 export class FunctionWriter {
   readonly #out: CodeWriter;
@@ -39,25 +32,30 @@ export class FunctionWriter {
   }
 
   /**
-   * Writes the body that was scanned, which lies between two offsets of the source. One that is
-   * weighed goes into a block, so that all ways out of the function lead through its end.
+   * Writes the body that was scanned, which lies between two offsets of the source. With a block
+   * type, which has to give what the function gives, its calls count: its code goes into a block,
+   * so that all ways out lead through its end. Gives the places where its weight is missing.
    */
-  write(from: number, to: number, scan: FunctionScan, { weight, blockType }: FunctionFrame): void {
+  write(from: number, to: number, scan: FunctionScan, blockType: Uint8Array | null): number[] {
     const out = this.#out;
     out.reserve(to - from + (scan.edits.count + 4) * EDIT_BYTES_MAX);
     const start = out.beginLength();
+    const fuel = scan.fuel.costs[0] as number;
+    const places: number[] = [];
     this.#locals(from, scan);
-    this.#enter(scan.fuel.costs[0] as number, weight);
-    if (weight > 0) {
+    if (blockType === null) {
+      this.#charge(fuel, true);
+      this.#code(to, scan, false);
+    } else {
+      places.push(this.#enter(fuel));
       out.byte(OP.block);
       out.append(blockType);
-    }
-    this.#code(to, scan, weight > 0);
-    if (weight > 0) {
-      this.#leave(weight);
+      this.#code(to, scan, true);
+      places.push(this.#addToDepth(OP.i32Add));
       out.byte(OP.end);
     }
     out.endLength(start);
+    return places;
   }
 
   /** Copies the declarations of the locals, and adds what the edits need. */
@@ -75,22 +73,15 @@ export class FunctionWriter {
   }
 
   /** Pays for the first class and takes the frame's weight, with one check for both. */
-  #enter(fuel: number, weight: number): void {
+  #enter(fuel: number): number {
     const out = this.#out;
-    if (weight === 0) {
-      this.#charge(fuel, true);
-      return;
-    }
     this.#charge(fuel, false);
-    this.#addToDepth(OP.i32Sub, weight);
+    const place = this.#addToDepth(OP.i32Sub);
     out.indexed(OP.globalGet, this.#counters.fuel);
     out.indexed(OP.globalGet, this.#counters.depth);
     out.two(OP.i64ExtendI32S, OP.i64Or);
     this.#trapIfNegative();
-  }
-
-  #leave(weight: number): void {
-    this.#addToDepth(OP.i32Add, weight);
+    return place;
   }
 
   #code(to: number, { edits, codeStart, fuel }: FunctionScan, isWrapped: boolean): void {
@@ -192,13 +183,15 @@ export class FunctionWriter {
     out.two(isSingle ? OP.f32Eq : OP.f64Eq, OP.select);
   }
 
-  #addToDepth(opcode: number, weight: number): void {
+  /** Adds or subtracts a weight that is not known yet; gives its place for `patch`. */
+  #addToDepth(opcode: number): number {
     const out = this.#out;
     out.indexed(OP.globalGet, this.#counters.depth);
     out.byte(OP.i32Const);
-    out.positive(weight);
+    const place = out.beginLength();
     out.byte(opcode);
     out.indexed(OP.globalSet, this.#counters.depth);
+    return place;
   }
 }
 

@@ -9,7 +9,7 @@ import { writeModule } from './module-writer.ts';
 const INSTRUMENTER_VERSION = 1;
 /** Versions of this pass and of its costs: what an instrumented module is kept under. */
 export const INSTRUMENTATION = `${INSTRUMENTER_VERSION}.${COST_TABLE_VERSION}`;
-export { DEPTH_MAX } from './depth.ts';
+export { DEPTH_MAX, STACK_SIZE_MB } from './depth.ts';
 
 export interface InstrumentedModule {
   /** Type of each imported function, by name, with the module it is imported from. */
@@ -44,8 +44,11 @@ export function instrument(
   source: Uint8Array,
   { metered }: { readonly metered: boolean } = { metered: true },
 ): InstrumentedModule {
-  const bytes = validated(source);
+  const bytes = checkedSource(source);
   const shape = readShape(bytes);
+  if (!WebAssembly.validate(bytes)) {
+    throw invalid('the module is truncated or malformed: WebAssembly validation failed');
+  }
   const exports = exportedFunctions(shape);
   const code = metered ? meterCode(bytes, shape) : null;
   const names = new Set(shape.exports.map(({ name }) => name));
@@ -66,18 +69,14 @@ export function instrument(
   };
 }
 
-function validated(source: Uint8Array): Uint8Array<ArrayBuffer> {
+function checkedSource(source: Uint8Array): Uint8Array<ArrayBuffer> {
   if (source.length > limits.moduleBytesMax) {
     throw invalid(`the module has ${source.length} bytes, more than ${limits.moduleBytesMax}`);
   }
   if (Buffer.compare(source.subarray(0, HEADER.length), HEADER) !== 0) {
     throw invalid('the file is not a WebAssembly module of version 1');
   }
-  const copy = new Uint8Array(source);
-  if (!WebAssembly.validate(copy)) {
-    throw invalid('the module is truncated or malformed: WebAssembly validation failed');
-  }
-  return copy;
+  return new Uint8Array(source);
 }
 
 /** What is added can take a function over one of V8's limits. */

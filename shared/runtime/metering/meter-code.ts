@@ -1,5 +1,6 @@
-import { ByteReader } from './byte-reader.ts';
+import { ByteReader, invalid } from './byte-reader.ts';
 import { CodeWriter } from './code-writer.ts';
+import { FRAME_BYTES_MAX, weighFrame } from './depth.ts';
 import { FunctionScan } from './function-scan.ts';
 import { FunctionWriter } from './function-writer.ts';
 import { type ModuleShape, SECTION, typeCode } from './module-shape.ts';
@@ -13,9 +14,6 @@ export interface MeteredCode {
   readonly hasDataDrop: boolean;
 }
 
-const SLOT_BYTES = 8;
-const FRAME_BYTES = 64;
-
 /** Instruments all functions. Throws AppError `invalid_request` for code that is not allowed. */
 export function meterCode(source: Uint8Array, shape: ModuleShape): MeteredCode {
   const section = shape.sections.find(({ id }) => id === SECTION.code);
@@ -27,6 +25,7 @@ export function meterCode(source: Uint8Array, shape: ModuleShape): MeteredCode {
     depth: shape.globals + 1,
   });
   const blockTypes = new BlockTypes(shape);
+  const resultsMax = Math.max(1, ...shape.results);
   const count = reader.isDone ? 0 : reader.u32();
   out.u32(count);
   for (let i = 0; i < count; i += 1) {
@@ -35,14 +34,15 @@ export function meterCode(source: Uint8Array, shape: ModuleShape): MeteredCode {
     reader.skip(length);
     const type = shape.functionTypes[shape.importedFunctions + i] as number;
     scan.scan(from, reader.at, type);
-    const weight = scan.hasCalls ? weigh(scan) : 0;
-    writer.write(from, reader.at, scan, { weight, blockType: blockTypes.of(type) });
+    const bodyAt = out.at;
+    const places = writer.write(from, reader.at, scan, scan.hasCalls ? blockTypes.of(type) : null);
+    const weight = weighFrame(scan, out.at - bodyAt, resultsMax);
+    if (weight > FRAME_BYTES_MAX) {
+      throw invalid('one of its functions could need more stack than there is');
+    }
+    for (const place of places) out.patch(place, weight);
   }
   return { payload: out.finish(), addedTypes: blockTypes.added, hasDataDrop: scan.hasDataDrop };
-}
-
-function weigh({ locals, stack }: FunctionScan): number {
-  return FRAME_BYTES + SLOT_BYTES * (locals + stack.heightMax);
 }
 
 /** Types of blocks that take nothing and give what a function gives. */

@@ -1,6 +1,6 @@
 import { ByteReader, invalid } from './byte-reader.ts';
 import { limits } from '../limits.ts';
-import { moduleLimits } from './module-limits.ts';
+import { checkLimit, checkLocals, type moduleLimits } from './module-limits.ts';
 import { VALUE_TYPE } from './opcodes.ts';
 
 /** A function type, as text: `iii:l` takes three i32 and gives an i64. */
@@ -13,7 +13,7 @@ export interface Section {
   readonly to: number;
 }
 
-/** What the pass must know of a module that V8 has validated. */
+/** What the pass must know of a module. */
 export interface ModuleShape {
   /** All but the custom ones, in order. */
   readonly sections: readonly Section[];
@@ -50,6 +50,7 @@ export const SECTION = {
   global: 6,
   export: 7,
   start: 8,
+  element: 9,
   code: 10,
   data: 11,
   dataCount: 12,
@@ -73,7 +74,10 @@ export function typeCode(letter: string | undefined): number {
   return TYPE_CODES[letter ?? ''] ?? VALUE_TYPE.i32;
 }
 
-/** Reads all sections but the code (WebAssembly core specification, section 5.5). */
+/**
+ * Reads all sections but the code (WebAssembly core specification, section 5.5), and refuses what
+ * is not allowed. Comes before V8's validation, so indices may point nowhere.
+ */
 export function readShape(bytes: Uint8Array): ModuleShape {
   const sections = readSections(bytes);
   const reader = (id: number) => {
@@ -85,6 +89,11 @@ export function readShape(bytes: Uint8Array): ModuleShape {
   const declared = readList(reader(SECTION.function), 'functionsMax', (at) => at.u32());
   const functionTypes = [...imports.map(({ type }) => type), ...declared];
   checkTables(reader(SECTION.table));
+  checkLocals(reader(SECTION.code));
+  const elements = sections.find(({ id }) => id === SECTION.element);
+  if (elements !== undefined) {
+    checkLimit(elements.to - elements.from, 'elementBytesMax', 'bytes that fill its tables');
+  }
   const globals = readList(reader(SECTION.global), 'globalsMax', readGlobal);
   return {
     sections,
@@ -111,6 +120,7 @@ export function readShape(bytes: Uint8Array): ModuleShape {
 
 function readSections(bytes: Uint8Array): Section[] {
   const sections: Section[] = [];
+  const seen = new Set<number>();
   const reader = new ByteReader(bytes, HEADER_BYTES);
   while (!reader.isDone) {
     const id = reader.u8();
@@ -121,7 +131,10 @@ function readSections(bytes: Uint8Array): Section[] {
       throw invalid('the module has a start function, which would run outside of any transaction');
     }
     if (id > SECTION.dataCount) throw invalid('the module uses exceptions, or something newer');
-    if (id !== SECTION.custom) sections.push({ id, from, to: reader.at });
+    if (id === SECTION.custom) continue;
+    if (seen.has(id)) throw invalid('the module is truncated or malformed');
+    seen.add(id);
+    sections.push({ id, from, to: reader.at });
   }
   return sections;
 }
@@ -131,15 +144,13 @@ function readTypes(reader: ByteReader): Signature[] {
     if (reader.u8() !== FUNCTION_TYPE) {
       throw invalid('the module uses a type that is not a function type');
     }
-    const parameters = readValueTypes(reader);
-    return `${parameters}:${readValueTypes(reader)}`;
+    const parameters = readValueTypes(reader, 'parametersMax');
+    return `${parameters}:${readValueTypes(reader, 'resultsMax')}`;
   });
 }
 
-function readValueTypes(reader: ByteReader): string {
-  let text = '';
-  for (let left = reader.u32(); left > 0; left -= 1) text += readValueType(reader);
-  return text;
+function readValueTypes(reader: ByteReader, limit: 'parametersMax' | 'resultsMax'): string {
+  return readList(reader, limit, readValueType).join('');
 }
 
 function readValueType(reader: ByteReader): string {
@@ -168,9 +179,7 @@ function checkTables(reader: ByteReader): void {
     entries += reader.u32();
     if (flags === HAS_MAXIMUM) reader.u32();
   });
-  if (entries > moduleLimits.tableEntriesMax) {
-    throw invalid(`its tables have ${entries} entries, more than ${moduleLimits.tableEntriesMax}`);
-  }
+  checkLimit(entries, 'tableEntriesMax', 'entries in its tables');
 }
 
 function readMemory(reader: ByteReader): ModuleShape['memory'] {
@@ -227,10 +236,7 @@ function readList<T>(
 ): T[] {
   const items: T[] = [];
   const count = reader.isDone ? 0 : reader.u32();
-  if (count > moduleLimits[limit]) {
-    const noun = limit.slice(0, -'Max'.length);
-    throw invalid(`the module has ${count} ${noun}, more than ${moduleLimits[limit]}`);
-  }
+  checkLimit(count, limit, limit.slice(0, -'Max'.length));
   for (let left = count; left > 0; left -= 1) items.push(read(reader));
   return items;
 }

@@ -20,12 +20,15 @@ export const OP = {
   localTee: 0x22,
   globalGet: 0x23,
   globalSet: 0x24,
+  i32Load: 0x28,
+  i64Load32U: 0x35,
   memorySize: 0x3f,
   memoryGrow: 0x40,
   i32Const: 0x41,
   i64Const: 0x42,
   f32Const: 0x43,
   f64Const: 0x44,
+  i32Eqz: 0x45,
   i32GtU: 0x4b,
   i64LtS: 0x53,
   f32Eq: 0x5b,
@@ -40,6 +43,7 @@ export const OP = {
   i64ExtendI32S: 0xac,
   i64ExtendI32U: 0xad,
   i32TruncF32S: 0xa8,
+  i64Extend32S: 0xc4,
   misc: 0xfc,
 } as const;
 
