@@ -4,6 +4,7 @@ import { UNMETERED } from './execution-version.ts';
 import { compileJavaScriptProgram, runJavaScript } from './javascript/javascript-program.ts';
 import { refused } from './metered-guest.ts';
 import { type InstrumentedModule, instrument } from './metering/instrument.ts';
+import { compileRhaiProgram, runRhai } from './rhai/rhai-program.ts';
 import type { ExecutionInput, ExecutionResult, Program } from './runtime.ts';
 import { compileWasmProgram } from './wasm-program.ts';
 
@@ -24,6 +25,7 @@ export interface ProgramCode {
 export function compileProgram(code: ProgramCode): Program {
   const { applicationId, engine, source } = code;
   if (engine === 'javascript') return compileJavaScriptProgram(applicationId, source);
+  if (engine === 'rhai') return compileRhaiProgram(applicationId, source);
   const metered = compileWasmProgram(applicationId, code.instrumented ?? instrument(source));
   let unmetered: Program | null = null;
   return {
@@ -43,6 +45,8 @@ export function runScript(input: ExecutionInput): ExecutionResult {
   switch (method) {
     case 'javascript':
       return runJavaScript(payload, input);
+    case 'rhai':
+      return runRhai(payload, input);
     default:
       return refused(`no engine runs scripts in ${JSON.stringify(method)}`);
   }

@@ -1,12 +1,14 @@
 import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { detectEngine } from '#shared/domain/engine.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
 import type { Outcome } from '#shared/domain/transaction.ts';
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { programOf } from '../../test/support/program.ts';
 
 const contextId: ContextId = contextIdFromBytes(new Uint8Array(32).fill(7));
+const FORUMS = ['only-peers/only-peers.wasm', 'forum-typescript/forum.js', 'forum-rhai/forum.rhai'];
 
 test('the key-value store keeps what was set, tells of it and counts', () => {
   const store = open('kv-store/kv-store.wasm');
@@ -23,45 +25,39 @@ test('the key-value store keeps what was set, tells of it and counts', () => {
   expect(store.call('entries', {}).output).toEqual({});
 });
 
-test.each(['only-peers/only-peers.wasm', 'forum-typescript/forum.js'])(
-  'the forum creates posts and comments and tells of each: %s',
-  (file) => {
-    const forum = open(file);
-    const post = { id: 0, title: 'Hello', content: 'Wörld' };
-    const comment = { id: 0, text: 'Hi', user: 'ada' };
+test.each(FORUMS)('the forum creates posts and comments and tells of each: %s', (file) => {
+  const forum = open(file);
+  const post = { id: 0, title: 'Hello', content: 'Wörld' };
+  const comment = { id: 0, text: 'Hi', user: 'ada' };
 
-    expect(forum.call('init', {}).outcome.status).toBe('ok');
-    const posted = forum.call('create_post', { title: 'Hello', content: 'Wörld' });
-    const commented = forum.call('create_comment', { post_id: 0, text: 'Hi', user: 'ada' });
+  expect(forum.call('init', {}).outcome.status).toBe('ok');
+  const posted = forum.call('create_post', { title: 'Hello', content: 'Wörld' });
+  const commented = forum.call('create_comment', { post_id: 0, text: 'Hi', user: 'ada' });
 
-    expect(posted.output).toEqual({ ...post, comments: [] });
-    expect(eventsOf(posted)).toEqual([['PostCreated', '{"id":0}']]);
-    expect(commented.output).toEqual(comment);
-    expect(eventsOf(commented)).toEqual([['CommentCreated', '{"post_id":0,"comment_id":0}']]);
-    expect(forum.call('posts', {}).output).toEqual([{ ...post, comments: [comment] }]);
-    expect(forum.call('post', { id: 0 }).output).toEqual({ ...post, comments: [comment] });
-    expect(forum.call('post', { id: 99 }).output).toBeNull();
-  },
-);
+  expect(posted.output).toEqual({ ...post, comments: [] });
+  expect(eventsOf(posted)).toEqual([['PostCreated', { id: 0 }]]);
+  expect(commented.output).toEqual(comment);
+  expect(eventsOf(commented)).toEqual([['CommentCreated', { post_id: 0, comment_id: 0 }]]);
+  expect(forum.call('posts', {}).output).toEqual([{ ...post, comments: [comment] }]);
+  expect(forum.call('post', { id: 0 }).output).toEqual({ ...post, comments: [comment] });
+  expect(forum.call('post', { id: 99 }).output).toBeNull();
+});
 
-test.each(['only-peers/only-peers.wasm', 'forum-typescript/forum.js'])(
-  'the forum refuses what makes no sense, and keeps nothing of it: %s',
-  (file) => {
-    const forum = open(file);
-    forum.call('init', {});
+test.each(FORUMS)('the forum refuses what makes no sense, and keeps nothing of it: %s', (file) => {
+  const forum = open(file);
+  forum.call('init', {});
 
-    const refusals = [
-      forum.call('init', {}),
-      forum.call('create_post', { title: 'Hello' }),
-      forum.call('create_comment', { post_id: 7, text: 'Hi', user: 'ada' }),
-    ];
+  const refusals = [
+    forum.call('init', {}),
+    forum.call('create_post', { title: 'Hello' }),
+    forum.call('create_comment', { post_id: 7, text: 'Hi', user: 'ada' }),
+  ];
 
-    for (const { outcome } of refusals) {
-      expect(outcome.error).toMatch(/^the method call returned an error: \[34, [\d, ]+, 34\]$/);
-      expect([outcome.changes, outcome.events]).toEqual([[], []]);
-    }
-  },
-);
+  for (const { outcome } of refusals) {
+    expect(outcome.error).toMatch(/^the method call returned an error: \[34, [\d, ]+, 34\]$/);
+    expect([outcome.changes, outcome.events]).toEqual([[], []]);
+  }
+});
 
 test('a method that is not there is refused by name, whatever it is called', () => {
   const store = open('kv-store/kv-store.wasm');
@@ -83,7 +79,7 @@ test('a query that writes fails and changes nothing', () => {
 
 function open(file: string) {
   const source = readFileSync(new URL(`../../examples/${file}`, import.meta.url));
-  const program = programOf(source, file.endsWith('.js') ? 'javascript' : 'wasm');
+  const program = programOf(source, detectEngine(file, source) ?? 'wasm');
   const state = new Map<string, Uint8Array>();
   return {
     call: (method: string, args: unknown, { readOnly = false } = {}) => {
@@ -115,6 +111,6 @@ function open(file: string) {
   };
 }
 
-function eventsOf({ outcome }: { readonly outcome: Outcome }): (readonly [string, string])[] {
-  return outcome.events.map(({ kind, data }) => [kind, Buffer.from(data).toString()]);
+function eventsOf({ outcome }: { readonly outcome: Outcome }): (readonly [string, unknown])[] {
+  return outcome.events.map(({ kind, data }) => [kind, JSON.parse(Buffer.from(data).toString())]);
 }

@@ -104,6 +104,7 @@ export class InstancePool {
       return made;
     }
     prepare?.(instance.exports);
+    // What was prepared is copied into a fresh instance too.
     const isKept = prepare !== undefined || made.memory.buffer.byteLength <= REUSED_BYTES_MAX;
     if (image === null && isKept && names !== null) {
       this.#image = imageOf(made, this.#spare.base);
@@ -115,7 +116,7 @@ export class InstancePool {
   /** Resets at once, so that nothing of one context waits in memory for the next. */
   #keep(made: Made): void {
     const image = this.#image;
-    if (image === null || image.size > REUSED_BYTES_MAX) return;
+    if (image === null) return;
     // A memory cannot shrink.
     if (made.memory.buffer.byteLength !== image.size) return;
     putBack(made, image);

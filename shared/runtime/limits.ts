@@ -1,7 +1,7 @@
 /** Limits of one execution: the intended numbers of the Calimero runtime. */
 export const limits = {
   moduleBytesMax: 20 * 1_048_576,
-  /** Source text of an application or script in JavaScript. */
+  /** Source text of an application or script. */
   scriptBytesMax: 4 * 1_048_576,
   /** 64 KiB pages: 64 MiB. */
   memoryPagesMax: 1_024,

@@ -45,7 +45,7 @@ function refusalOf({ exports }: InstrumentedModule, method: string): string | nu
 }
 
 /** Builds the import object once; its functions work on whatever call is current. */
-function link(code: InstrumentedModule, current: CurrentCall): WebAssembly.Imports {
+export function link(code: InstrumentedModule, current: CurrentCall): WebAssembly.Imports {
   const table = chooseTable(code, current);
   const env: Record<string, (...args: never[]) => unknown> = {};
   for (const { from, name, signature } of code.imports) {

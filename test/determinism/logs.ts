@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Engine } from '#shared/domain/engine.ts';
 import { ODD_JAVASCRIPT } from '../guests/odd-javascript.ts';
 import { oddGuest } from '../guests/odd-guest.ts';
+import { ODD_RHAI } from '../guests/odd-rhai.ts';
 import { assemble } from '../support/wat.ts';
 
 export interface Call {
@@ -64,6 +65,24 @@ const oddScriptCalls: Call[] = [
 ];
 for (let i = 0; i < 50; i += 1) oddScriptCalls.push({ method: 'count', args: { by: i } });
 
+const ODD_RHAI_METHODS = [
+  'init draw draw floats maps sorted closures evaluated caught thrown failed wrong missing nesting',
+  'burrowing printing doubling collecting endless counting evaluating flooding emitting writing',
+  'keyed huge nope',
+]
+  .join(' ')
+  .split(' ');
+
+const oddRhaiCalls: Call[] = [
+  ...ODD_RHAI_METHODS.map((method) => ({ method })),
+  { method: 'recursing', args: { n: 0 } },
+  { method: 'recursing', args: { m: 0 } },
+  { method: 'texts', args: { text: 'straße Ünï 🎉 ab' } },
+  { method: 'big', args: { value: 2 ** 53 } },
+  { method: 'sorted', fuelLimit: 500_000n },
+];
+for (let i = 0; i < 50; i += 1) oddRhaiCalls.push({ method: 'count', args: { by: i } });
+
 export const LOGS: readonly Log[] = [
   { name: 'kv-store', engine: 'wasm', source: example('kv-store/kv-store.wasm'), calls: store },
   {
@@ -95,5 +114,17 @@ export const LOGS: readonly Log[] = [
     engine: 'javascript',
     source: async () => Buffer.from(ODD_JAVASCRIPT),
     calls: oddScriptCalls,
+  },
+  {
+    name: 'forum-rhai',
+    engine: 'rhai',
+    source: example('forum-rhai/forum.rhai'),
+    calls: forum,
+  },
+  {
+    name: 'odd-rhai',
+    engine: 'rhai',
+    source: async () => Buffer.from(ODD_RHAI),
+    calls: oddRhaiCalls,
   },
 ];

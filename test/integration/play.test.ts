@@ -14,9 +14,15 @@ const SCRIPTS = {
     storage.setJson('runs', count);
     emit('Ran', count);
     ({ count, caller: CALLER_ID, context: CONTEXT_ID })`,
+  rhai: `
+    let count = (storage::get_json("runs") ?? 0) + 1;
+    storage::set_json("runs", count);
+    emit("Ran", count);
+    #{ count: count, caller: CALLER_ID, context: CONTEXT_ID }`,
 } as const;
 const FAILING = {
   javascript: { throws: 'throw new Error("no")', loops: 'for (;;);', nonsense: 'let = ;' },
+  rhai: { throws: 'throw "no"', loops: 'loop { }', nonsense: 'let = ;' },
 } as const;
 
 let node: TestNode;

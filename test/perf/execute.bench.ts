@@ -126,17 +126,25 @@ const javaScript = compileProgram({
   source: Buffer.from('export const echo = (value) => value;'),
   instrumented: null,
 });
+const rhai = compileProgram({
+  applicationId: ZERO_ID as ApplicationId,
+  engine: 'rhai',
+  source: Buffer.from('fn echo(args) { args }'),
+  instrumented: null,
+});
 const echoInput = input('echo');
 
 const rounds = { call: [] as number[], guest: [] as number[], nothing: [] as number[] };
 const kv: number[] = [];
 const javaScriptEcho: number[] = [];
+const rhaiEcho: number[] = [];
 for (let round = 0; round < ROUNDS; round += 1) {
   rounds.call.push(microseconds(() => void execute('call')));
   rounds.guest.push(microseconds(runAlone));
   rounds.nothing.push(microseconds(() => void execute('nothing')));
   kv.push(microseconds(() => void kvStore.execute(setInput)));
   javaScriptEcho.push(microseconds(() => void javaScript.execute(echoInput)));
+  rhaiEcho.push(microseconds(() => void rhai.execute(echoInput)));
 }
 const { fuelUsed } = execute('call');
 const callUs = median(rounds.call);
@@ -150,6 +158,7 @@ printResult(
     instanceUs: median(rounds.nothing),
     kvStoreSetUs: median(kv),
     javaScriptEchoUs: median(javaScriptEcho),
+    rhaiEchoUs: median(rhaiEcho),
     fuelPerCall: Number(fuelUsed),
   },
   { host_60us: (callUs - guestUs) / 60, ns_per_fuel: (callUs * 1_000) / Number(fuelUsed) },
