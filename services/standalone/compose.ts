@@ -117,6 +117,7 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
     createSyncService(depsOf('sync'), {
       ...syncSection.parse({ ...config.sync }),
       databaseUrl: config.databaseUrl,
+      databaseTls: config.databaseTls ?? null,
     }),
     createAdminService(
       depsOf('admin'),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { TlsOptions } from '#shared/store/database.ts';
 
 /** Limits and times of the sync service. */
 export const syncSection = z
@@ -49,4 +50,7 @@ export const syncSection = z
   .describe('Verification, rehearsals and the audit.');
 
 /** Replays read logs in threads of their own, over connections of their own. */
-export type SyncConfig = Readonly<z.output<typeof syncSection>> & { readonly databaseUrl: string };
+export type SyncConfig = Readonly<z.output<typeof syncSection>> & {
+  readonly databaseUrl: string;
+  readonly databaseTls?: TlsOptions | null;
+};

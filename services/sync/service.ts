@@ -19,7 +19,11 @@ export function createSyncService(deps: ServiceDeps, config: SyncConfig): Servic
   const { bus, clock, database, log, random } = deps;
   const { databaseUrl, wallClockMs } = config;
   const metrics = createSyncMetrics(deps.metrics);
-  const replays = new Replays({ databaseUrl, wallClockMs });
+  const replays = new Replays({
+    databaseUrl,
+    databaseTls: config.databaseTls ?? null,
+    wallClockMs,
+  });
   const audit = new Audit({ config, database, random, log, metrics, replays });
   const responders = new Map<string, BusResponder>();
   const jobs: Jobs = new Jobs({

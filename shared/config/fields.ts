@@ -10,7 +10,7 @@ export interface Field {
   readonly section: string;
   readonly key: string;
   readonly description: string;
-  readonly kind: 'integer' | 'boolean' | 'text' | 'list' | 'table';
+  readonly kind: 'integer' | 'number' | 'boolean' | 'text' | 'list' | 'table';
   /** What may be written, in words. */
   readonly allowed: string;
   /** Undefined when it must be given; null when it may be left out. */
@@ -70,7 +70,8 @@ function flatten(property: Property): Property {
 
 function kindOf({ type }: Property): Field['kind'] {
   const types = typeof type === 'string' ? [type] : (type ?? []);
-  if (types.includes('integer') || types.includes('number')) return 'integer';
+  if (types.includes('integer')) return 'integer';
+  if (types.includes('number')) return 'number';
   if (types.includes('boolean')) return 'boolean';
   if (types.includes('array')) return 'list';
   return types.includes('object') ? 'table' : 'text';
@@ -82,10 +83,12 @@ function allowedBy(property: Property): string {
   if (property.form !== undefined) return property.form;
   if (property.enum !== undefined) return `one of ${property.enum.join(', ')}`;
   switch (kindOf(property)) {
-    case 'integer': {
+    case 'integer':
+    case 'number': {
+      const noun = kindOf(property) === 'integer' ? 'a whole number' : 'a number';
       const { minimum = -INTEGER_MAX, maximum = INTEGER_MAX } = property;
-      if (maximum < INTEGER_MAX) return `a whole number from ${minimum} to ${maximum}`;
-      return `a whole number of at least ${minimum}`;
+      if (maximum < INTEGER_MAX) return `${noun} from ${minimum} to ${maximum}`;
+      return `${noun} of at least ${minimum}`;
     }
     case 'boolean':
       return 'true or false';

@@ -126,6 +126,8 @@ function parseText({ kind }: Field, text: string): unknown {
   switch (kind) {
     case 'integer':
       return /^-?\d+$/.test(text) ? Number(text) : text;
+    case 'number':
+      return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
     case 'boolean':
       return text === 'true' || (text === 'false' ? false : text);
     case 'list':

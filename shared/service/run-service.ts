@@ -19,7 +19,7 @@ export interface Program<S extends Sections> {
   readonly name: string;
   /** Its own section, and shared ones beside those that every process reads. */
   readonly sections: S;
-  readonly create: (deps: ServiceDeps, config: ConfigOf<S>) => Service;
+  readonly create: (deps: ServiceDeps, config: ProcessConfig & ConfigOf<S>) => Service;
 }
 
 type ProcessConfig = ConfigOf<typeof processSections>;

@@ -63,6 +63,7 @@ export class TestCluster implements AsyncDisposable {
     await Promise.all([
       cluster.add('auth'),
       cluster.add('admin'),
+      cluster.add('sync'),
       ...Array.from({ length: executors }, () => cluster.add('rpc-executor')),
       ...Array.from({ length: fanouts }, () => cluster.add('subscription-fanout')),
     ]);

@@ -4,7 +4,7 @@ import { eventually } from './eventually.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-export type ServiceName = 'auth' | 'admin' | 'rpc-executor' | 'subscription-fanout';
+export type ServiceName = 'auth' | 'admin' | 'rpc-executor' | 'subscription-fanout' | 'sync';
 
 interface LogLine {
   readonly msg: string;

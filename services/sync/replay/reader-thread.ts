@@ -1,6 +1,6 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AppError } from '#shared/domain/app-error.ts';
-import { openDatabase } from '#shared/store/database.ts';
+import { openDatabase, type TlsOptions } from '#shared/store/database.ts';
 import { assert } from '#shared/util/assert.ts';
 import { ExecutorChannel, SettledError } from './executor-channel.ts';
 import { Feeder } from './feeder.ts';
@@ -9,11 +9,17 @@ import type { FromReplay, ReplayTask } from './messages.ts';
 /** The thread that reads a log, follows its chain, and sends it on to the thread that runs it. */
 const port = parentPort;
 assert(port !== null, 'this file runs in a worker thread');
-const { databaseUrl, executor } = workerData as {
+const { databaseUrl, databaseTls, executor } = workerData as {
   readonly databaseUrl: string;
+  readonly databaseTls?: TlsOptions | null;
   readonly executor: MessagePort;
 };
-const database = openDatabase({ url: databaseUrl, poolMax: 2, onError: () => undefined });
+const database = openDatabase({
+  url: databaseUrl,
+  tls: databaseTls ?? null,
+  poolMax: 2,
+  onError: () => undefined,
+});
 const channel = new ExecutorChannel(executor);
 const feeder = new Feeder({ database, send: (message) => channel.send(message) });
 let running: Promise<void> = Promise.resolve();

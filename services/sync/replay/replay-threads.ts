@@ -1,5 +1,6 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { AppError, ERROR_TABLE, type ErrorCode } from '#shared/domain/app-error.ts';
+import type { TlsOptions } from '#shared/store/database.ts';
 import { rangeOf } from './execution.ts';
 import {
   type FromReplay,
@@ -12,6 +13,7 @@ import {
 
 export interface ReplayThreadsOptions {
   readonly databaseUrl: string;
+  readonly databaseTls?: TlsOptions | null;
   /** One transaction that runs for longer ends the replay. */
   readonly wallClockMs: number;
 }
@@ -103,13 +105,13 @@ export class ReplayThreads implements AsyncDisposable {
   #start(): Threads {
     const { port1, port2 } = new MessageChannel();
     const watch = new SharedArrayBuffer(WATCH_BYTES);
-    const { databaseUrl } = this.#options;
+    const { databaseUrl, databaseTls } = this.#options;
     const executor = new Worker(new URL('./executor-thread.ts', import.meta.url), {
       workerData: { reader: port1, watch },
       transferList: [port1],
     });
     const reader = new Worker(new URL('./reader-thread.ts', import.meta.url), {
-      workerData: { databaseUrl, executor: port2 },
+      workerData: { databaseUrl, databaseTls, executor: port2 },
       transferList: [port2],
     });
     return { reader, executor, watch: new BigInt64Array(watch) };
