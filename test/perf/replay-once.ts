@@ -8,7 +8,8 @@ import { contextId, emptyState, KEYS, requestAt } from './replay-log.ts';
 
 /**
  * One measurement of `bench:replay` in a process of its own, so that its memory is its own too:
- * prints the milliseconds that it took, those of CPU time, and the most memory that the process ever had.
+ * prints the milliseconds that it took, those of CPU time, and the most memory that the process
+ * ever had.
  */
 const [name = '', databaseUrl = ''] = process.argv.slice(2);
 const REQUESTS_AHEAD = 10_000;
@@ -19,7 +20,7 @@ const context = await findContext(database, contextId);
 if (context === null) throw new AppError('context_not_found', 'the log was written');
 const { lineage, head } = context;
 
-const measures: Readonly<Record<string, () => Promise<number>>> = {
+const measures: Readonly<Record<string, () => Promise<Times>>> = {
   /** From cold as an executor opens a context: the newest snapshot and the diffs behind it. */
   open: () =>
     timed(async () => {
@@ -54,31 +55,37 @@ const measures: Readonly<Record<string, () => Promise<number>>> = {
   /** The guests alone, in one thread. */
   guest: async () => {
     const state = emptyState();
-    let ms = 0;
+    const times = { ms: 0, cpuMs: 0 };
     for (let first = 1; first <= Number(head.sequence); first += REQUESTS_AHEAD) {
       const count = Math.min(REQUESTS_AHEAD, Number(head.sequence) - first + 1);
       const requests = Array.from({ length: count }, (_, i) => requestAt(first + i));
-      const startMs = performance.now();
-      for (const request of requests) state.apply(state.run(request, false).outcome.changes);
-      ms += performance.now() - startMs;
+      const { ms, cpuMs } = await timed(async () => {
+        for (const request of requests) state.apply(state.run(request, false).outcome.changes);
+      });
+      times.ms += ms;
+      times.cpuMs += cpuMs;
     }
-    return ms;
+    return times;
   },
 };
 
 const measure = measures[name];
 if (measure === undefined) throw new Error(`there is no measure ${name}`);
-const before = process.cpuUsage();
-const ms = await measure();
-const { user, system } = process.cpuUsage(before);
+const { ms, cpuMs } = await measure();
 const { maxRSS } = process.resourceUsage();
-const measured = { ms, cpuMs: (user + system) / 1_000, rssBytes: maxRSS * 1_024 };
-process.stdout.write(`${JSON.stringify(measured)}\n`);
+process.stdout.write(`${JSON.stringify({ ms, cpuMs, rssBytes: maxRSS * 1_024 })}\n`);
 
-async function timed(work: () => Promise<void>): Promise<number> {
+interface Times {
+  readonly ms: number;
+  readonly cpuMs: number;
+}
+
+async function timed(work: () => Promise<void>): Promise<Times> {
+  const before = process.cpuUsage();
   const startMs = performance.now();
   await work();
-  return performance.now() - startMs;
+  const { user, system } = process.cpuUsage(before);
+  return { ms: performance.now() - startMs, cpuMs: (user + system) / 1_000 };
 }
 
 function demand(isTrue: boolean): void {

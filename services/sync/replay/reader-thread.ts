@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { AppError } from '#shared/domain/app-error.ts';
 import { openDatabase, type TlsOptions } from '#shared/store/database.ts';
+import { isTransient } from '#shared/store/transient.ts';
 import { assert } from '#shared/util/assert.ts';
 import { ExecutorChannel, SettledError } from './executor-channel.ts';
 import { Feeder } from './feeder.ts';
@@ -34,10 +35,14 @@ async function run(task: ReplayTask): Promise<void> {
     await feeder.feed(task);
   } catch (error) {
     if (error instanceof SettledError) return;
-    const code = error instanceof AppError ? error.code : null;
-    const message = error instanceof Error ? error.message : 'unknown failure';
-    tell({ kind: 'failed', code, message });
+    tell({ kind: 'failed', ...describe(error) });
   }
+}
+
+function describe(error: unknown): { readonly code: string | null; readonly message: string } {
+  if (isTransient(error)) return { code: 'unavailable', message: 'Postgres is away, try again' };
+  const message = error instanceof Error ? error.message : 'unknown failure';
+  return { code: error instanceof AppError ? error.code : null, message };
 }
 
 function tell(message: FromReplay): void {

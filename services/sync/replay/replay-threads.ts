@@ -114,7 +114,10 @@ export class ReplayThreads implements AsyncDisposable {
       workerData: { databaseUrl, databaseTls, executor: port2 },
       transferList: [port2],
     });
-    return { reader, executor, watch: new BigInt64Array(watch) };
+    const threads = { reader, executor, watch: new BigInt64Array(watch) };
+    // One that dies between two replays must not take the process with it.
+    for (const worker of [reader, executor]) worker.on('error', () => void this.#end());
+    return threads;
   }
 
   async #end(): Promise<void> {
