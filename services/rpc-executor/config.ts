@@ -10,6 +10,8 @@ export const executorConfigSchema = z.strictObject({
   leaseRenewMs: z.int().min(10).default(1_000),
   requestTimeoutMs: z.int().min(1).default(30_000),
   bodyBytesMax: z.int().min(1).default(2_097_152),
+  /** JSON-RPC requests in one array. */
+  batchMax: z.int().min(1).default(100),
   batchRowsMax: z.int().min(1).default(1_000),
   batchBytesMax: z.int().min(1).default(33_554_432),
   batchesMax: z.int().min(1).default(2),

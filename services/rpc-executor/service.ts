@@ -99,6 +99,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     authenticate: createAuthenticate(bus, clock),
     execute: route,
     bodyBytesMax: config.bodyBytesMax,
+    batchMax: config.batchMax,
     log,
   });
 
