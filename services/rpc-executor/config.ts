@@ -34,6 +34,7 @@ export const executorConfigSchema = z
       .default(30_000)
       .describe('How long a caller waits for its answer.'),
     bodyBytesMax: z.int().min(1).default(2_097_152).describe('Largest body of a request.'),
+    batchMax: z.int().min(1).default(100).describe('Most requests in one array of JSON-RPC.'),
     batchRowsMax: z
       .int()
       .min(1)

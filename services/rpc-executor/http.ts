@@ -8,10 +8,11 @@ import { authorize } from '#shared/service/authorize.ts';
 import {
   encodeError,
   encodeResult,
-  type ParsedCall,
-  parseJsonRpcRequest,
+  type ParsedRequest,
+  parseJsonRpcBody,
   type RpcError,
 } from '#shared/protocol/json-rpc.ts';
+import type { ParsedCall } from '#shared/protocol/json-rpc-call.ts';
 import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
 import { type Authenticate, retryAfterOf } from '#shared/service/authenticate.ts';
 import { ANY_ORIGIN, CORS_HEADERS } from '#shared/service/cors.ts';
@@ -29,8 +30,13 @@ export interface JsonRpcOptions {
   readonly authenticate: Authenticate;
   readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
   readonly bodyBytesMax: number;
+  /** Requests in one array. */
+  readonly batchMax: number;
   readonly log: Logger;
 }
+
+/** Answers to one array, together: what is above it has to be asked for alone. */
+const BATCH_ANSWER_CHARS_MAX = 67_108_864;
 
 /** `POST /jsonrpc`, answered straight from `node:http`: this is the hot path. */
 export function createJsonRpcHandler(options: JsonRpcOptions) {
@@ -49,22 +55,54 @@ async function handle(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const principal = await options.authenticate(request);
+  const asked = options.authenticate(request);
+  const principal = asked instanceof Promise ? await asked : asked;
   demandDoor(request, principal);
-  if (!/^application\/(.+\+)?json\b/i.test(request.headers['content-type'] ?? '')) {
+  if (!isJson(request.headers['content-type'])) {
     const text = 'Expected request with `Content-Type: application/json`';
     return send(response, 415, text, 'text/plain; charset=utf-8');
   }
   const body = await readBody(request, options.bodyBytesMax);
-  const parsed = parseJsonRpcRequest(body);
+  const parsed = parseJsonRpcBody(body, options.batchMax);
   if (parsed.kind === 'malformed') {
     return send(response, parsed.status, parsed.text, 'text/plain; charset=utf-8');
   }
   const answer =
-    parsed.kind === 'error'
-      ? encodeError(parsed.id, parsed.error)
-      : await call(options, parsed, principal);
+    parsed.kind === 'batch'
+      ? await answerBatch(options, parsed.requests, principal)
+      : parsed.kind === 'error'
+        ? encodeError(parsed.id, parsed.error)
+        : await call(options, parsed, principal);
   send(response, 200, answer, 'application/json');
+}
+
+/** The answers in the order of the requests, which run side by side as if they had come alone. */
+async function answerBatch(
+  options: JsonRpcOptions,
+  requests: readonly ParsedRequest[],
+  principal: Principal,
+): Promise<string> {
+  const answers = await Promise.all(
+    requests.map(async (request) => {
+      if (request.kind === 'error') return encodeError(request.id, request.error);
+      try {
+        return await call(options, request, principal);
+      } catch (error) {
+        return encodeError(request.id, rpcErrorOf(request.method, error));
+      }
+    }),
+  );
+  let chars = 0;
+  const bounded = answers.map((answer, i) => {
+    chars += answer.length;
+    if (chars <= BATCH_ANSWER_CHARS_MAX) return answer;
+    const reason = 'the answers of the batch are too large together: ask for this one alone';
+    return encodeError(requests[i]?.id ?? 'null', {
+      type: 'InternalError',
+      data: { retryable: false, reason },
+    });
+  });
+  return `[${bounded.join(',')}]`;
 }
 
 async function call(
@@ -101,6 +139,10 @@ async function call(
     return encodeError(parsed.id, failure);
   }
   return encodeResult(parsed.id, output, { ...reply, fuelUsed });
+}
+
+function isJson(type: string | undefined): boolean {
+  return type === 'application/json' || /^application\/(.+\+)?json\b/i.test(type ?? '');
 }
 
 /** Nobody gets a body parsed for nothing; `/jsonrpc/dev` is the node operator's. */

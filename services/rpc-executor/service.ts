@@ -110,6 +110,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     authenticate: createAuthenticate(deps),
     execute: route,
     bodyBytesMax: config.bodyBytesMax,
+    batchMax: config.batchMax,
     log,
   });
 

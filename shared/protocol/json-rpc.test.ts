@@ -1,9 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { encodeResult, parseJsonRpcRequest } from './json-rpc.ts';
+import { encodeResult, parseJsonRpcBody } from './json-rpc.ts';
 import { parseJson, printJson } from './lossless-json.ts';
+import { parsePlainJson, printPlainJson } from './plain-json.ts';
 
 const contextId = '4vJ9JU1bJJE96FWSJKvHsmmFADCg4gpZQff4P3bkLKi';
+const BATCH_MAX = 5;
+const parse = (body: Uint8Array) => parseJsonRpcBody(body, BATCH_MAX);
 const canonical = (text: string): string => printJson(parseJson(text));
 
 test('numbers keep what they are', () => {
@@ -65,11 +68,99 @@ test('canonical text is a fixed point and means the same', () => {
   );
 });
 
+test('the short way gives what the exact one gives, or leaves it to it', () => {
+  const short = (text: string): string | undefined => {
+    const value = parsePlainJson(text);
+    return value === undefined ? undefined : printPlainJson(value);
+  };
+  const exact = (text: string): string | undefined => {
+    try {
+      return canonical(text);
+    } catch {
+      return undefined;
+    }
+  };
+
+  for (const text of ['1.0', '1e3', '-0', '1234567890123456', '"\\ud800"', '{"b":1,"a":2}']) {
+    expect(short(text), text).toBeUndefined();
+  }
+  for (const text of [
+    '{"a":[1,-5,null],"b":{"c":"é\\n\\\\"}}',
+    '123456789012345',
+    '"x"',
+    ' [ ] ',
+  ]) {
+    expect(short(text), text).toBe(canonical(text));
+  }
+  expect(short('['.repeat(101) + ']'.repeat(101))).toBeUndefined();
+  expect(short('{"__proto__":1,"toJSON":2}')).toBe('{"__proto__":1,"toJSON":2}');
+  fc.assert(
+    fc.property(fc.json({ stringUnit: 'binary' }), (text) => {
+      expect([undefined, exact(text)]).toContain(short(text));
+    }),
+  );
+  fc.assert(
+    fc.property(
+      fc.string({ unit: fc.constantFrom(...'{}[]",:\\u0159.eE-+ ab'.split('')) }),
+      (text) => {
+        expect([undefined, exact(text)]).toContain(short(text));
+      },
+    ),
+  );
+});
+
+test('a call is read the same in the short way as in the exact one', () => {
+  const params = { contextId, method: 'm', argsJson: { k: 'v' }, requestId: 'r', reportFuel: true };
+  const ids = ['7', '"a\\"b"', 'null'];
+  for (const id of ids) {
+    const fields = `"jsonrpc":"2.0","id":${id},"method":"execute","params":${JSON.stringify(params)}`;
+
+    const short = parse(Buffer.from(`{${fields}}`));
+    const exact = parse(Buffer.from(`{"a number that is not plain":1.0,${fields}}`));
+
+    expect(short).toMatchObject({ kind: 'call', id });
+    expect(short).toEqual(exact);
+  }
+});
+
+test('a batch is read entry by entry', () => {
+  const call = {
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'query',
+    params: { contextId, method: 'm', argsJson: 1 },
+  };
+  const batch = (...items: unknown[]) => parse(Buffer.from(JSON.stringify(items)));
+
+  expect(batch(call, { ...call, id: 2 })).toMatchObject({
+    kind: 'batch',
+    requests: [
+      { kind: 'call', id: '1' },
+      { kind: 'call', id: '2' },
+    ],
+  });
+  expect(batch(call, 7, { ...call, id: 'x', method: 'nope' }, [])).toMatchObject({
+    kind: 'batch',
+    requests: [
+      { kind: 'call', id: '1' },
+      { kind: 'error', id: 'null', error: { type: 'ParseError' } },
+      { kind: 'error', id: '"x"', error: { type: 'ParseError' } },
+      { kind: 'error', id: 'null', error: { type: 'ParseError' } },
+    ],
+  });
+  expect(batch(...Array.from({ length: BATCH_MAX }, () => call))).toMatchObject({ kind: 'batch' });
+  expect(batch(...Array.from({ length: BATCH_MAX + 1 }, () => call))).toEqual({
+    kind: 'malformed',
+    status: 413,
+    text: 'a batch has up to 5 requests, not 6',
+  });
+});
+
 test('a call is read with its id, arguments and executor as they are', () => {
   const body = `{"jsonrpc":"2.0","id":18446744073709551615,"method":"mutate","params":{
     "contextId":"${contextId}","method":"set","argsJson":{"v":18446744073709551615,"k":"x"}}}`;
 
-  const parsed = parseJsonRpcRequest(Buffer.from(body));
+  const parsed = parse(Buffer.from(body));
 
   expect(parsed).toMatchObject({
     kind: 'call',
@@ -84,13 +175,14 @@ test('a call is read with its id, arguments and executor as they are', () => {
 test('each kind of bad request has its own answer', () => {
   const params = { contextId, method: 'm', argsJson: {} };
   const call = (fields: object) =>
-    parseJsonRpcRequest(
+    parse(
       Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 'a', method: 'query', params, ...fields })),
     );
 
-  expect(parseJsonRpcRequest(Buffer.from('{nope'))).toMatchObject({ status: 400 });
-  expect(parseJsonRpcRequest(Buffer.from([0x22, 0xff, 0x22]))).toMatchObject({ status: 400 });
-  expect(parseJsonRpcRequest(Buffer.from('[]'))).toMatchObject({ status: 422 });
+  expect(parse(Buffer.from('{nope'))).toMatchObject({ status: 400 });
+  expect(parse(Buffer.from([0x22, 0xff, 0x22]))).toMatchObject({ status: 400 });
+  expect(parse(Buffer.from('[]'))).toMatchObject({ status: 422 });
+  expect(parse(Buffer.from('5'))).toMatchObject({ status: 422 });
   for (const fields of [{ jsonrpc: '1.0' }, { id: -1 }, { id: 1.5 }, { id: {} }]) {
     expect(call(fields)).toMatchObject({ kind: 'malformed', status: 422 });
   }

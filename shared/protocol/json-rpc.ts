@@ -1,12 +1,10 @@
 import { isAscii } from 'node:buffer';
 import { AppError } from '#shared/domain/app-error.ts';
-import type { ContextId, PublicKey, TransactionHash } from '#shared/domain/ids.ts';
-import { SCRIPT_ENGINES, type ScriptEngine } from '#shared/domain/engine.ts';
-import { ownText } from '#shared/util/own-text.ts';
-import { parseContextId, parsePublicKey } from './ids.ts';
+import type { TransactionHash } from '#shared/domain/ids.ts';
+import { nameOf, parseCall, type ParsedCall, parseRequestId, type RawId } from './json-rpc-call.ts';
+import { plainCall } from './json-rpc-plain.ts';
 import { JsonError, type JsonNode, parseJson, printJson } from './lossless-json.ts';
-
-export type RpcMethod = 'query' | 'mutate' | 'execute' | 'play';
+import { parsePlainJson, type PlainJson } from './plain-json.ts';
 
 /** An error object of the dialect: there are no numeric codes. */
 export interface RpcError {
@@ -16,48 +14,67 @@ export interface RpcError {
   readonly fuelUsed?: string;
 }
 
-/** The request id as it stood in the request, as JSON text. */
-export type RawId = string;
-
-export interface ParsedCall {
-  readonly kind: 'call';
-  readonly id: RawId;
-  readonly method: RpcMethod;
-  readonly params: {
-    readonly contextId: ContextId;
-    /** The engine, of a `play`. */
-    readonly method: string;
-    /** Canonical JSON text, as the guest reads it; of a `play`, the script. */
-    readonly payload: Uint8Array;
-    /** Null where the client leaves the choice to the node. */
-    readonly executorPublicKey: PublicKey | null;
-    /** Extension: idempotency key. */
-    readonly requestId: string | null;
-    /** Extension: the answer tells how much fuel the call used. */
-    readonly reportFuel: boolean;
-  };
-}
-
 export type ParsedRequest =
   | ParsedCall
-  | { readonly kind: 'error'; readonly id: RawId; readonly error: RpcError }
-  | { readonly kind: 'malformed'; readonly status: 400 | 422; readonly text: string };
+  | { readonly kind: 'error'; readonly id: RawId; readonly error: RpcError };
 
-type Members = ReadonlyMap<string, JsonNode>;
+interface Malformed {
+  readonly kind: 'malformed';
+  readonly status: 400 | 413 | 422;
+  readonly text: string;
+}
 
-const RPC_METHODS: readonly RpcMethod[] = ['query', 'mutate', 'execute', 'play'];
-const REQUEST_ID_CHARS_MAX = 128;
+export type ParsedBody =
+  | ParsedRequest
+  | Malformed
+  /** Extension: an array of requests, each answered in its place. */
+  | { readonly kind: 'batch'; readonly requests: readonly ParsedRequest[] };
+
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** Parses the body of `POST /jsonrpc`. Never throws. */
-export function parseJsonRpcRequest(body: Uint8Array): ParsedRequest {
+/** Parses the body of `POST /jsonrpc`: a request, or an array of up to `batchMax`. Never throws. */
+export function parseJsonRpcBody(body: Uint8Array, batchMax: number): ParsedBody {
+  let text: string;
   let root: JsonNode;
   try {
-    root = parseJson(decodeUtf8(body));
+    text = decodeUtf8(body);
+    const plain = parsePlainJson(text);
+    const parsed = plain === undefined ? undefined : plainBody(plain, batchMax);
+    if (parsed !== undefined) return parsed;
+    root = parseJson(text);
   } catch (error) {
     const reason = error instanceof JsonError ? error.message : 'invalid UTF-8';
     return malformed(400, `Failed to parse the request body as JSON: ${reason}`);
   }
+  if (root.kind !== 'array') return parseRequest(root);
+  if (root.items.length === 0) return shape('invalid length 0, expected at least one request');
+  if (root.items.length > batchMax) {
+    return malformed(413, `a batch has up to ${batchMax} requests, not ${root.items.length}`);
+  }
+  return { kind: 'batch', requests: root.items.map(parseEntry) };
+}
+
+/** Undefined where something is not as usual. */
+function plainBody(root: PlainJson, batchMax: number): ParsedBody | undefined {
+  if (!Array.isArray(root)) return plainCall(root);
+  if (root.length === 0 || root.length > batchMax) return undefined;
+  const requests: ParsedCall[] = [];
+  for (const item of root as readonly PlainJson[]) {
+    const call = plainCall(item);
+    if (call === undefined) return undefined;
+    requests.push(call);
+  }
+  return { kind: 'batch', requests };
+}
+
+/** An entry that is no request must not cost the others their answers. */
+function parseEntry(node: JsonNode): ParsedRequest {
+  const parsed = parseRequest(node);
+  if (parsed.kind !== 'malformed') return parsed;
+  return { kind: 'error', id: 'null', error: { type: 'ParseError', data: parsed.text } };
+}
+
+function parseRequest(root: JsonNode): ParsedRequest | Malformed {
   if (root.kind !== 'object') return shape(`invalid type: ${nameOf(root)}, expected a request`);
   const { members } = root;
   const version = members.get('jsonrpc');
@@ -112,122 +129,10 @@ function decodeUtf8(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
-function parseCall(members: Members): Omit<ParsedCall, 'kind' | 'id'> {
-  const method = methodOf(textOf(members, 'method'));
-  const params = members.get('params');
-  if (params === undefined) throw bad('missing field `params`');
-  if (params.kind !== 'object') {
-    throw bad(`invalid type: ${nameOf(params)}, expected an object of parameters`);
-  }
-  const contextId = parseContextId(textOf(params.members, 'contextId'));
-  const asked = method === 'play' ? scriptOf(params.members) : invocationOf(params.members);
-  const executor = optionalTextOf(params.members, 'executorPublicKey');
-  return {
-    method,
-    params: {
-      contextId,
-      ...asked,
-      executorPublicKey: executor === null ? null : parsePublicKey(executor),
-      requestId: idempotencyKeyOf(params.members),
-      reportFuel: flagOf(params.members, 'reportFuel'),
-    },
-  };
-}
-
-function invocationOf(members: Members): { method: string; payload: Uint8Array } {
-  const method = textOf(members, 'method');
-  if (method.includes('\0')) throw bad('invalid value: a method name has no NUL character');
-  const args = members.get('argsJson');
-  if (args === undefined) throw bad('missing field `argsJson`');
-  return { method, payload: Buffer.from(printJson(args)) };
-}
-
-function scriptOf(members: Members): { method: ScriptEngine; payload: Uint8Array } {
-  const name = textOf(members, 'engine');
-  const engine = SCRIPT_ENGINES.find((known) => known === name);
-  if (engine === undefined) {
-    throw bad(`unknown variant \`${name}\`, expected one of ${list(SCRIPT_ENGINES)}`);
-  }
-  return { method: engine, payload: Buffer.from(textOf(members, 'script')) };
-}
-
-function methodOf(text: string): RpcMethod {
-  const method = RPC_METHODS.find((known) => known === text);
-  if (method !== undefined) return method;
-  throw bad(`unknown variant \`${text}\`, expected one of ${list(RPC_METHODS)}`);
-}
-
-function idempotencyKeyOf(members: Members): string | null {
-  const text = optionalTextOf(members, 'requestId');
-  if (text === null) return null;
-  if (text.length === 0 || text.length > REQUEST_ID_CHARS_MAX || text.includes('\0')) {
-    throw bad(`invalid length: \`requestId\` has 1 to ${REQUEST_ID_CHARS_MAX} characters`);
-  }
-  return ownText(text);
-}
-
-function flagOf(members: Members, field: string): boolean {
-  const node = members.get(field);
-  if (node === undefined || node.kind === 'null') return false;
-  if (node.kind === 'boolean') return node.value;
-  throw bad(`invalid type: ${nameOf(node)}, expected a boolean for \`${field}\``);
-}
-
-function textOf(members: Members, field: string): string {
-  const node = members.get(field);
-  if (node === undefined) throw bad(`missing field \`${field}\``);
-  if (node.kind !== 'string') {
-    throw bad(`invalid type: ${nameOf(node)}, expected a string for \`${field}\``);
-  }
-  return node.value;
-}
-
-function optionalTextOf(members: Members, field: string): string | null {
-  const node = members.get(field);
-  return node === undefined || node.kind === 'null' ? null : textOf(members, field);
-}
-
-/** String, u64 or null; absent is null. Returns null for anything else. */
-function parseRequestId(node: JsonNode | undefined): RawId | null {
-  if (node === undefined) return 'null';
-  const isKnown =
-    node.kind === 'null' ||
-    node.kind === 'string' ||
-    (node.kind === 'number' && /^\d+$/.test(node.text));
-  return isKnown ? printJson(node) : null;
-}
-
-function nameOf(node: JsonNode): string {
-  switch (node.kind) {
-    case 'object':
-      return 'map';
-    case 'array':
-      return 'sequence';
-    case 'number':
-      return /[.e]/.test(node.text)
-        ? `floating point \`${node.text}\``
-        : `integer \`${node.text}\``;
-    case 'string':
-      return `string ${JSON.stringify(node.value)}`;
-    case 'boolean':
-      return `boolean \`${node.value}\``;
-    case 'null':
-      return 'null';
-  }
-}
-
-function list(names: readonly string[]): string {
-  return names.map((name) => `\`${name}\``).join(', ');
-}
-
-function bad(message: string): AppError {
-  return new AppError('invalid_request', message);
-}
-
-function shape(reason: string): ParsedRequest {
+function shape(reason: string): Malformed {
   return malformed(422, `Failed to deserialize the JSON body into the target type: ${reason}`);
 }
 
-function malformed(status: 400 | 422, text: string): ParsedRequest {
+function malformed(status: Malformed['status'], text: string): Malformed {
   return { kind: 'malformed', status, text };
 }

@@ -96,7 +96,7 @@ function isPlain(text: string): boolean {
 }
 
 /** UTF-16 order differs from byte order only where surrogates meet the end of the basic plane. */
-function compareUtf8(a: string, b: string): number {
+export function compareUtf8(a: string, b: string): number {
   if (/^[\0-\ud7ff]*$/.test(a) && /^[\0-\ud7ff]*$/.test(b)) return a < b ? -1 : 1;
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

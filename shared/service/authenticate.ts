@@ -70,11 +70,14 @@ interface LastRequest {
 export function createAuthenticate({ bus, clock, proxies }: AuthenticateDeps): Authenticate {
   let cache = new Map<string, Known>();
   let lastOf = new WeakMap<Socket, LastRequest>();
+  /** Those who ask for the same at once get the same answer. */
+  const asking = new Map<string, Promise<Principal>>();
   let changes = 0;
   bus.subscribe(subjects.authChanged, () => {
     changes += 1;
     cache = new Map();
     lastOf = new WeakMap();
+    asking.clear();
   });
   return (request) => {
     const last = lastOf.get(request.socket);
@@ -84,7 +87,7 @@ export function createAuthenticate({ bus, clock, proxies }: AuthenticateDeps): A
     const credentials = credentialsOf(request, proxies);
     const key = cacheKeyOf(credentials);
     const known = key === null ? undefined : cache.get(key);
-    if (known === undefined || !isFresh(known)) return ask(credentials, key);
+    if (known === undefined || !isFresh(known)) return askOnce(credentials, key);
     const { socket, url, rawHeaders } = request;
     if (request.headers.upgrade === undefined) lastOf.set(socket, { url, rawHeaders, known });
     return known.principal;
@@ -92,6 +95,21 @@ export function createAuthenticate({ bus, clock, proxies }: AuthenticateDeps): A
 
   function isFresh({ untilMs }: Known): boolean {
     return untilMs > clock.monotonicMs();
+  }
+
+  function askOnce(credentials: Credentials, key: string | null): Promise<Principal> {
+    if (key === null) return ask(credentials, null);
+    const { address, method, path } = credentials;
+    const question = [key, address, method, path].join(' ');
+    const asked = asking.get(question);
+    if (asked !== undefined) return asked;
+    const answer = ask(credentials, key);
+    asking.set(question, answer);
+    const forget = (): void => {
+      if (asking.get(question) === answer) asking.delete(question);
+    };
+    answer.then(forget, forget);
+    return answer;
   }
 
   async function ask(credentials: Credentials, key: string | null): Promise<Principal> {

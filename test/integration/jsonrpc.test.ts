@@ -186,7 +186,7 @@ describe('errors', () => {
 
   test.each<[string, string, number, RegExp]>([
     ['malformed JSON', '{"jsonrpc":', 400, /JSON/],
-    ['an array', '[]', 422, /expected a request/],
+    ['an empty array', '[]', 422, /expected at least one request/],
     ['another version', '{"jsonrpc":"1.0","id":1}', 422, /expected "2.0"/],
     ['a negative id', '{"jsonrpc":"2.0","id":-1,"method":"query"}', 422, /request id/],
     [
@@ -229,6 +229,75 @@ describe('errors', () => {
       expect(response.status).toBe(401);
       expect(await response.text()).toMatch(/^(a valid token is needed|Token not valid)/);
     }
+  });
+});
+
+describe('an array of requests', () => {
+  const request = (id: unknown, method: string, name: string, argsJson: unknown = {}) => ({
+    jsonrpc: '2.0',
+    id,
+    method,
+    params: { contextId: kv, method: name, argsJson },
+  });
+  const batch = async (requests: readonly unknown[]): Promise<RpcAnswer[]> => {
+    const response = await client.post('/jsonrpc', requests);
+    expect(response.status).toBe(200);
+    return (await response.json()) as RpcAnswer[];
+  };
+
+  test('is answered by an array in the same order, each entry for itself', async () => {
+    const contextId = await client.open('kv-store');
+    const here = (id: number, method: string, name: string, args: unknown) => {
+      const { params, ...rest } = request(id, method, name, args);
+      return { ...rest, params: { ...params, contextId } };
+    };
+
+    const answers = await batch([
+      here(1, 'mutate', 'set', { key: 'a', value: '1' }),
+      here(2, 'mutate', 'set', { key: 'a', value: '2' }),
+      here(3, 'query', 'get', { key: 'a' }),
+      here(4, 'mutate', 'nope', {}),
+      { jsonrpc: '2.0', id: 5, method: 'unknown', params: {} },
+      7,
+      { ...here(8, 'query', 'len', {}), params: { contextId: 'x', method: 'len', argsJson: {} } },
+    ]);
+
+    expect(answers.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, null, 8]);
+    expect(answers.map(({ result }) => result?.sequence)).toEqual([
+      '2',
+      '3',
+      ...Array.from({ length: 5 }, () => undefined),
+    ]);
+    expect(answers[2]?.result?.output).toBe('2');
+    expect(answers.slice(3).map(({ error }) => error?.type)).toEqual([
+      'FunctionCallError',
+      'ParseError',
+      'ParseError',
+      'ParseError',
+    ]);
+  });
+
+  test('has one effect for each request id in it, also for one that is there twice', async () => {
+    const twice = request(1, 'mutate', 'set', { key: 'twice', value: 'x' });
+    const named = { ...twice, params: { ...twice.params, requestId: 'in a batch' } };
+    const head = await sequenceOf(kv);
+
+    const [first, second] = await batch([named, { ...named, id: 2 }]);
+
+    expect(second?.result).toEqual(first?.result);
+    expect(await sequenceOf(kv)).toBe(head + 1n);
+  });
+
+  test('is bounded, and an empty one is an error', async () => {
+    const many = Array.from({ length: 101 }, (_, i) => request(i, 'query', 'len'));
+
+    const tooMany = await client.post('/jsonrpc', many);
+    const none = await client.post('/jsonrpc', []);
+
+    expect(tooMany.status).toBe(413);
+    expect(await tooMany.text()).toBe('a batch has up to 100 requests, not 101');
+    expect(none.status).toBe(422);
+    expect(await batch(many.slice(1))).toHaveLength(100);
   });
 });
 

@@ -23,6 +23,8 @@ const WARM_UP_MS = 1_000;
 const CONNECTIONS = 64;
 const CONTEXTS = 64;
 const KEYS = 100;
+/** JSON-RPC arrays of twenty requests. */
+const BATCH = Array.from({ length: 20 }, (_, n) => n);
 const VALUE = 'v'.repeat(64);
 
 await using stack = new AsyncDisposableStack();
@@ -78,27 +80,35 @@ interface Figures extends LoadFigures {
   readonly postgresCpuUs: number;
 }
 
-const mutate = async (contextOf: (connection: number) => string): Promise<Figures> => {
+const mutate = async (
+  body: LoadOptions['body'],
+  { check = isMutated, perRequest = 1 }: { check?: LoadOptions['check']; perRequest?: number } = {},
+): Promise<Figures> => {
   const before = await readCpu(node.pid);
-  const figures = await load({
-    port: nodePort,
-    body: bodyIn(contextOf),
-    check: isMutated,
-    headers: [authorization],
-  });
+  const figures = await load({ port: nodePort, body, check, headers: [authorization] });
   const after = await readCpu(node.pid);
-  const each = (microseconds: number) => microseconds / figures.answered;
+  const each = (microseconds: number) => microseconds / (figures.answered * perRequest);
   return {
     ...figures,
+    perSecond: figures.perSecond * perRequest,
     nodeCpuUs: each(after.node - before.node),
     postgresCpuUs: each(after.postgres - before.postgres),
   };
 };
+const areMutated = (body: string) => {
+  if (body.split('"sequence":"').length !== BATCH.length + 1) throw new Error(body);
+};
 const runs: Readonly<Record<string, () => Promise<LoadFigures & Partial<Figures>>>> = {
   koaEcho: () => load({ port: echoPort, body: bodyIn(spread), check: () => undefined }),
   naive: () => load({ port: naivePort, body: bodyIn(spread), check: isMutated }),
-  contexts64: () => mutate(spread),
-  hotContext: () => mutate(() => hot),
+  contexts64: () => mutate(bodyIn(spread)),
+  hotContext: () => mutate(bodyIn(() => hot)),
+  batch20: () => {
+    const entry = bodyIn(spread);
+    const body = (connection: number, i: number) =>
+      `[${BATCH.map((n) => entry(connection, i * BATCH.length + n)).join(',')}]`;
+    return mutate(body, { check: areMutated, perRequest: BATCH.length });
+  },
 };
 
 const results = new Map<string, (LoadFigures & Partial<Figures>)[]>();
@@ -132,6 +142,10 @@ printResult(
     hotP99Ms: median(of('hotContext', 'p99Ms')),
     hotNodeCpuUs: median(of('hotContext', 'nodeCpuUs')),
     hotPostgresCpuUs: median(of('hotContext', 'postgresCpuUs')),
+    batch20PerSecond: median(of('batch20', 'perSecond')),
+    batch20P99Ms: median(of('batch20', 'p99Ms')),
+    batch20NodeCpuUs: median(of('batch20', 'nodeCpuUs')),
+    batch20PostgresCpuUs: median(of('batch20', 'postgresCpuUs')),
     koaEchoPerSecond: median(of('koaEcho', 'perSecond')),
     naivePerSecond: median(of('naive', 'perSecond')),
     groupCommitPerSecond: median(groupCommit),
@@ -142,6 +156,7 @@ printResult(
     naive: ratio('contexts64', of('naive', 'perSecond')),
     group_commit: ratio('contexts64', groupCommit),
     hot_context: ratio('hotContext', of('contexts64', 'perSecond')),
+    batch20: ratio('batch20', of('contexts64', 'perSecond')),
   },
 );
 

@@ -101,7 +101,7 @@ export class Executor {
     this.#underWay.enter(partition);
     try {
       if (request.kind === 'create' || request.kind === 'fork') return await this.#create(request);
-      const lane = await this.#laneOf(request.contextId);
+      const lane = this.#openLaneOf(request.contextId) ?? (await this.#laneOf(request.contextId));
       if (request.kind === 'delete') {
         return await lane.submit(this.#deleteRequest(lane, request.principal), 'append');
       }
@@ -109,7 +109,8 @@ export class Executor {
       const { kind, contextId, method, payload, principal, requestId } = request;
       const { budgets } = this.#options;
       if (!budgets.isEmpty) await budgets.demand(contextId, principal);
-      const executorPublicKey = await executorOf(lane, request.executorPublicKey);
+      const asked = request.executorPublicKey;
+      const executorPublicKey = knownExecutorOf(lane, asked) ?? (await executorOf(lane, asked));
       const drawn = this.#draw(payload, executorPublicKey);
       const run = { ...drawn, kind: kind === 'query' ? 'execute' : kind, method } as const;
       const call = { ...run, principal, requestId: kind === 'query' ? null : requestId };
@@ -140,15 +141,16 @@ export class Executor {
     for (const lane of this.#open.values()) lane.close('unavailable');
   }
 
-  async #laneOf(contextId: ContextId): Promise<Lane> {
-    const opened = this.#open.get(contextId);
-    if (opened !== undefined) {
-      opened.lastUsed = this.#options.clock.monotonicMs();
-      this.#comeHome(opened);
-      return opened;
-    }
-    const opening = this.#lanes.get(contextId) ?? this.#openLane(contextId);
-    return await opening;
+  #openLaneOf(contextId: ContextId): Lane | undefined {
+    const lane = this.#open.get(contextId);
+    if (lane === undefined) return undefined;
+    lane.lastUsed = this.#options.clock.monotonicMs();
+    this.#comeHome(lane);
+    return lane;
+  }
+
+  #laneOf(contextId: ContextId): Promise<Lane> {
+    return this.#lanes.get(contextId) ?? this.#openLane(contextId);
   }
 
   #openLane(contextId: ContextId): Promise<Lane> {
@@ -368,6 +370,12 @@ function runOn(slot: WorkerSlot, run: Run): Promise<Ran> {
     if (error instanceof WorkerLostError) throw new AppError('unavailable', error.message);
     throw error;
   }) as Promise<Ran>;
+}
+
+/** As `executorOf`, when nobody has to be asked. */
+function knownExecutorOf(lane: Lane, asked: PublicKey | null): PublicKey | null {
+  if (asked === null) return lane.defaultExecutor;
+  return lane.isMember(asked) ? asked : null;
 }
 
 /** The identity that runs a call: one of the context's members, or the node's own in it. */
