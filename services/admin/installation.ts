@@ -6,13 +6,12 @@ import { sha256 } from '#shared/crypto/sha256.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { detectEngine, type Engine } from '#shared/domain/engine.ts';
 import type { ApplicationId } from '#shared/domain/ids.ts';
-import { compileProgram } from '#shared/runtime/engines.ts';
 import { limits } from '#shared/runtime/limits.ts';
-import { instrument } from '#shared/runtime/metering/instrument.ts';
 import { keepInstrumented } from '#shared/service/program-code.ts';
 import { applicationIdOf, insertApplication } from '#shared/store/application-store.ts';
 import { blobIdOf, putBlob } from '#shared/store/blob-store.ts';
 import type { Database } from '#shared/store/database.ts';
+import { checkProgram } from './check-program.ts';
 
 interface FromUrl {
   readonly url: string;
@@ -70,8 +69,7 @@ async function install(
   const blobId = blobIdOf(bytes);
   const application = { blobId, size: bytes.length, source, metadata, engine };
   const applicationId = applicationIdOf(application);
-  const instrumented = engine === 'wasm' ? instrument(bytes) : null;
-  compileProgram({ applicationId, engine, source: bytes, instrumented });
+  const instrumented = await checkProgram({ applicationId, engine, source: bytes });
   await putBlob(database, bytes, { bytesMax: limits.moduleBytesMax });
   await insertApplication(database, { applicationId, ...application });
   if (instrumented !== null) await keepInstrumented(database, blobId, instrumented);

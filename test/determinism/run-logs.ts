@@ -10,12 +10,14 @@ import { GENESIS, type TransactionRequest } from '#shared/domain/transaction.ts'
 import { contextIdFromBytes, publicKeyFromBytes } from '#shared/protocol/ids.ts';
 import { ContextState } from '#shared/runtime/context-state.ts';
 import { compileProgram } from '#shared/runtime/engines.ts';
+import { STACK_SIZE_MB } from '#shared/runtime/metering/instrument.ts';
 import { EXECUTION_VERSION } from '#shared/runtime/execution-version.ts';
 import { type Call, type Log, LOGS } from './logs.ts';
 
 const contextId: ContextId = contextIdFromBytes(new Uint8Array(32).fill(1));
 
-if (isMainThread) new Worker(new URL(import.meta.url));
+const resourceLimits = { stackSizeMb: STACK_SIZE_MB };
+if (isMainThread) new Worker(new URL(import.meta.url), { resourceLimits });
 else for (const log of LOGS) await execute(log);
 
 async function execute({ name, engine, source, calls }: Log): Promise<void> {

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import type { ApplicationId, ContextId } from '#shared/domain/ids.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import { STACK_SIZE_MB } from '#shared/runtime/metering/instrument.ts';
 import { ByteWriter } from '#shared/util/byte-writer.ts';
 import { type Ran, readRan, type Run, writeRun } from './run-messages.ts';
 import {
@@ -151,6 +152,7 @@ export class WorkerSlot {
     this.#watch = new Int32Array(shared);
     const worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: { watch: shared },
+      resourceLimits: { stackSizeMb: STACK_SIZE_MB },
     });
     worker.on('message', (message: FromWorker) => {
       if (worker === this.#worker) this.#receive(message);

@@ -1,5 +1,6 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { AppError, ERROR_TABLE, type ErrorCode } from '#shared/domain/app-error.ts';
+import { STACK_SIZE_MB } from '#shared/runtime/metering/instrument.ts';
 import type { TlsOptions } from '#shared/store/database.ts';
 import { rangeOf } from './execution.ts';
 import {
@@ -108,6 +109,7 @@ export class ReplayThreads implements AsyncDisposable {
     const { databaseUrl, databaseTls } = this.#options;
     const executor = new Worker(new URL('./executor-thread.ts', import.meta.url), {
       workerData: { reader: port1, watch },
+      resourceLimits: { stackSizeMb: STACK_SIZE_MB },
       transferList: [port1],
     });
     const reader = new Worker(new URL('./reader-thread.ts', import.meta.url), {

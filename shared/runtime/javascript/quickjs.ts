@@ -74,10 +74,10 @@ const INTRINSICS = 0x1fff & ~(1 << 9) & ~(1 << 10);
  */
 const HEAP_BYTES_MAX = 48 * 1_048_576;
 /**
- * About a thousand calls deep. A script that recurses gets a RangeError, which it can catch, well
+ * About seven hundred calls deep. A script that recurses gets a RangeError, which it can catch, well
  * before the depth that metering allows; native recursion (of parsers, of `flat`) ends there.
  */
-const STACK_BYTES_MAX = 256 * 1_024;
+const STACK_BYTES_MAX = 160 * 1_024;
 /** Small executions never collect: what is not in a cycle is freed at once anyway. */
 const GC_THRESHOLD_BYTES = 8 * 1_048_576;
 /** Room that is there from the start: an instance whose memory grew cannot be used again. */
