@@ -1,6 +1,13 @@
 /** The part of the WebAssembly JavaScript API that Cairn uses: Node has it, `lib.es2024` has not. */
 declare namespace WebAssembly {
+  interface Description {
+    readonly name: string;
+    readonly kind: string;
+  }
   class Module {
+    static imports(module: Module): Description[];
+    static exports(module: Module): Description[];
+    static customSections(module: Module, name: string): ArrayBuffer[];
     constructor(bytes: Uint8Array<ArrayBuffer>);
   }
   class Instance {

@@ -18,9 +18,12 @@ export const STACK_SIZE_MB = 32;
 
 const SLOT_BYTES = 8;
 const FIXED_BYTES = 64;
-/** V8's `wasm-inlining-factor`, `-budget` and `-min-budget`, in bytes of code. */
+/**
+ * V8's `wasm-inlining-factor` (less the function itself), `wasm-inlining-budget` and
+ * `wasm-inlining-min-budget`, which are bytes of code.
+ */
 const INLINED_FACTOR = 2;
-const INLINED_BYTES_MAX = 5_000;
+const INLINED_TOTAL_BYTES = 5_000;
 const INLINED_BYTES_MIN = 50;
 
 /**
@@ -32,14 +35,17 @@ const INLINED_BYTES_MIN = 50;
  * - The optimising compiler gives slots to values that live across a call. These are locals and
  *   operands, and values that it found computed again later: never more than are made on every way
  *   to a place (`valuesMax`).
- * - It also inlines: for each function up to twice its own code, or a tenth if it is large. Two bytes
- *   of code, a call, make at most `resultsMax` values.
+ * - It also inlines what is called: up to twice the function's own code, or a tenth of it if it is
+ *   large. Two bytes of code, a call, make at most `resultsMax` values.
  */
 export function weighFrame(scan: FunctionScan, codeBytes: number, resultsMax: number): number {
-  const { parameters, results, locals, stack, valuesMax } = scan;
+  const { parameters, results, locals, stack, valuesMax, hasCalls } = scan;
   const slots = parameters + results + locals + stack.heightMax + valuesMax;
-  const inlinedBytes =
-    INLINED_BYTES_MIN +
-    Math.min(INLINED_FACTOR * codeBytes, Math.max(INLINED_BYTES_MAX, Math.ceil(codeBytes / 10)));
-  return FIXED_BYTES + SLOT_BYTES * (slots + (inlinedBytes / 2) * resultsMax);
+  const inlinedValues = hasCalls ? (inlinedBytes(codeBytes) / 2) * resultsMax : 0;
+  return Math.ceil(FIXED_BYTES + SLOT_BYTES * (slots + inlinedValues));
+}
+
+function inlinedBytes(codeBytes: number): number {
+  const most = Math.max(INLINED_TOTAL_BYTES - codeBytes, codeBytes / 10);
+  return INLINED_BYTES_MIN + Math.min(INLINED_FACTOR * codeBytes, most);
 }

@@ -1,10 +1,11 @@
-import { ByteReader, invalid } from './byte-reader.ts';
+import { ByteReader } from './byte-reader.ts';
+import { CodeReader, NO_RESULT } from './code-reader.ts';
 import { MISC_OPERATOR_COSTS, OPERATOR_COSTS } from './cost-table.ts';
 import { EDIT, EditList } from './edit-list.ts';
 import { FuelPlan } from './fuel-plan.ts';
 import { grown } from './growing.ts';
 import { type ModuleShape, typeCode } from './module-shape.ts';
-import { EMPTY_BLOCK, FORM, FORMS, featureOf, MISC, OP, VALUE_TYPE } from './opcodes.ts';
+import { FORM, FORMS, MISC, OP } from './opcodes.ts';
 import { OperandStack } from './operand-stack.ts';
 
 /** One open block, as numbers in an array that serves all functions. The function is the first. */
@@ -47,7 +48,6 @@ export class FunctionScan {
   locals = 0;
   /** Calls of functions that are not imported. */
   hasCalls = false;
-  hasDataDrop = false;
   /**
    * The most values that are made on every way to some place. The optimising compiler may keep a
    * value that is computed in two places from the first to the second, in a slot of the frame.
@@ -55,7 +55,7 @@ export class FunctionScan {
   valuesMax = 0;
   readonly #shape: ModuleShape;
   readonly #bytes: Uint8Array;
-  #at = 0;
+  readonly #reader: CodeReader;
   /** Open blocks within code that cannot be reached; -1 in code that can. */
   #dead = -1;
   #values = 0;
@@ -66,17 +66,23 @@ export class FunctionScan {
   constructor(shape: ModuleShape, bytes: Uint8Array) {
     this.#shape = shape;
     this.#bytes = bytes;
+    this.#reader = new CodeReader(bytes);
+  }
+
+  /** True once any function has a `data.drop`. */
+  get hasDataDrop(): boolean {
+    return this.#reader.hasDataDrop;
   }
 
   /** Scans the body between two offsets. Throws AppError `invalid_request` for refused operators. */
   scan(from: number, to: number, type: number): void {
     this.#reset(from, to, type);
-    while (this.#at < to) {
-      const opcode = this.#bytes[this.#at] as number;
-      this.#at += 1;
+    const reader = this.#reader;
+    while (reader.at < to) {
+      const opcode = reader.opcode();
       const form = FORMS[opcode] as number;
       if (form === FORM.control) this.#control(opcode);
-      else if (this.#dead >= 0) this.#skipImmediates(opcode, form);
+      else if (this.#dead >= 0) reader.skipImmediates(opcode, form);
       else this.#operator(opcode, form);
     }
     this.fuel.resolve();
@@ -100,13 +106,13 @@ export class FunctionScan {
       this.locals += count;
       stack.addLocals(count, reader.u8(), false);
     }
-    this.#at = reader.at;
+    this.#reader.at = reader.at;
     this.codeStart = reader.at;
     this.hasCalls = false;
     this.valuesMax = 0;
     this.#values = 0;
     this.#dead = -1;
-    this.fuel.reset(this.#at);
+    this.fuel.reset(this.codeStart);
     this.#top = -FRAME.size;
     this.#push(OP.block, 0, this.results);
   }
@@ -119,32 +125,23 @@ export class FunctionScan {
     this.fuel.add(OPERATOR_COSTS[opcode] as number);
     if (MAKES_VALUE[opcode] === 1) this.#addValues(1);
     if (form === FORM.local) {
-      this.stack.applyLocal(opcode, this.#u32(), this.#at);
+      this.stack.applyLocal(opcode, this.#reader.u32(), this.#reader.at);
     } else if (form === FORM.bytes4 || form === FORM.bytes8) {
-      this.#at += form === FORM.bytes4 ? 4 : 8;
-      this.stack.applyConstant(this.#mayBeNan(form));
+      this.stack.applyConstant(this.#reader.float(form === FORM.bytes4 ? 4 : 8));
     } else {
-      if (opcode === OP.memoryGrow) this.edits.add(this.#at - 1, EDIT.grow, 0);
-      if (form !== FORM.plain) this.#skipImmediates(opcode, form);
-      this.stack.apply(opcode, this.#at);
+      if (opcode === OP.memoryGrow) this.edits.add(this.#reader.at - 1, EDIT.grow, 0);
+      if (form !== FORM.plain) this.#reader.skipImmediates(opcode, form);
+      this.stack.apply(opcode, this.#reader.at);
     }
   }
 
-  /** True when the exponent of the constant that was just read is that of infinity or NaN. */
-  #mayBeNan(form: number): boolean {
-    const low = this.#bytes[this.#at - 2] as number;
-    const high = (this.#bytes[this.#at - 1] as number) & 0x7f;
-    return high === 0x7f && low >= (form === FORM.bytes4 ? 0x80 : 0xf0);
-  }
-
   #misc(): void {
-    const opcodeAt = this.#at - 1;
-    const number = this.#u32();
-    this.#skipMisc(number);
+    const opcodeAt = this.#reader.at - 1;
+    const number = this.#reader.misc();
     this.fuel.add(MISC_OPERATOR_COSTS[number] as number);
     if (number <= MISC.truncateMax) {
       this.#addValues(1);
-      this.stack.apply(OP.i32TruncF32S, this.#at);
+      this.stack.apply(OP.i32TruncF32S, this.#reader.at);
     } else if (number !== MISC.dataDrop) {
       this.edits.add(opcodeAt, EDIT.bulk, 0);
       this.stack.height -= 3;
@@ -174,21 +171,20 @@ export class FunctionScan {
   }
 
   #open(opcode: number): void {
-    const type = this.#blockType();
+    const type = this.#reader.blockType();
     if (this.#dead >= 0) {
       this.#dead += 1;
       return;
     }
     this.fuel.add(OPERATOR_COSTS[opcode] as number);
     if (opcode === OP.if) this.stack.height -= 1;
-    const isEmpty = type === EMPTY_BLOCK - 0x80;
     const parameters = type >= 0 ? (this.#shape.parameters[type] as number) : 0;
-    const results = type >= 0 ? (this.#shape.results[type] as number) : isEmpty ? 0 : 1;
+    const results = type >= 0 ? (this.#shape.results[type] as number) : type === NO_RESULT ? 0 : 1;
     this.stack.see(parameters);
     this.#push(opcode, parameters, results);
     if (opcode === OP.block) return;
     const entry = this.fuel.current;
-    const inside = this.fuel.start(this.#at);
+    const inside = this.fuel.start(this.#reader.at);
     this.#frames[this.#top + FRAME.fixup] =
       opcode === OP.loop ? this.fuel.loop(entry, inside) : this.fuel.fork(entry, inside);
   }
@@ -198,14 +194,14 @@ export class FunctionScan {
     const { height, parameters, fixup, sideEnd, kind, values } = FRAME;
     const frames = this.#frames;
     const top = this.#top;
-    if (this.#dead < 0) this.#arrive(top);
+    if (this.#dead < 0) this.#arrive();
     frames[top + sideEnd] = this.#dead < 0 ? this.fuel.current : -1;
     frames[top + kind] = OP.else;
     this.#dead = -1;
     this.stack.height = frames[top + height] as number;
     this.stack.pushSettled(frames[top + parameters] as number);
     this.#values = frames[top + values] as number;
-    this.fuel.closeFork(frames[top + fixup] as number, this.fuel.start(this.#at));
+    this.fuel.closeFork(frames[top + fixup] as number, this.fuel.start(this.#reader.at));
   }
 
   #end(): void {
@@ -216,7 +212,7 @@ export class FunctionScan {
     const { height, results, outermost, kind, values, valuesBehind } = FRAME;
     const frames = this.#frames;
     const top = this.#top;
-    if (this.#dead < 0) this.#arrive(top);
+    if (this.#dead < 0) this.#arrive();
     const skipped = frames[top + kind] === OP.if ? (frames[top + values] as number) : INFINITE;
     this.#values = Math.min(frames[top + valuesBehind] as number, skipped);
     this.#top -= FRAME.size;
@@ -224,16 +220,13 @@ export class FunctionScan {
     this.#dead = this.#continue(top) ? -1 : 0;
     this.stack.height = frames[top + height] as number;
     this.stack.pushSettled(frames[top + results] as number);
-    const parent = this.#top + outermost;
-    frames[parent] = Math.min(frames[parent] as number, frames[top + outermost] as number);
+    this.#lower(this.#top + outermost, frames[top + outermost] as number);
   }
 
-  /** The code behind a block is reached, with the block's results. */
-  #arrive(frame: number): void {
-    const frames = this.#frames;
-    const behind = frame + FRAME.valuesBehind;
-    this.stack.see(frames[frame + FRAME.results] as number);
-    frames[behind] = Math.min(frames[behind] as number, this.#values);
+  /** The end of a block, or of its first side, is reached with the block's results. */
+  #arrive(): void {
+    this.stack.see(this.#frames[this.#top + FRAME.results] as number);
+    this.#lower(this.#top + FRAME.valuesBehind, this.#values);
   }
 
   /** Chooses the class of the code behind a block; false if that cannot be reached. */
@@ -261,15 +254,15 @@ export class FunctionScan {
   #startBehind(top: number, branches: number): void {
     const kind = this.#frames[top + FRAME.kind] as number;
     const fork = this.#frames[top + FRAME.fixup] as number;
-    const behind = this.fuel.start(this.#at);
+    const behind = this.fuel.start(this.#reader.at);
     if (this.#dead < 0 || fork < 0) return;
     const isOtherSide = (kind === OP.if && branches === 0) || (kind === OP.block && branches === 1);
     if (isOtherSide) this.fuel.closeFork(fork, behind);
   }
 
   #call(opcode: number): void {
-    const index = this.#u32();
-    if (opcode === OP.callIndirect) this.#u32();
+    const index = this.#reader.u32();
+    if (opcode === OP.callIndirect) this.#reader.u32();
     if (this.#dead >= 0) return;
     this.fuel.add(OPERATOR_COSTS[opcode] as number);
     const { functionTypes, importedFunctions, parameters, results } = this.#shape;
@@ -284,28 +277,32 @@ export class FunctionScan {
 
   /** `br`, `br_if`, `br_table`, `return` and `unreachable`. */
   #leave(opcode: number): void {
+    const reader = this.#reader;
     const isLive = this.#dead < 0;
     if (isLive) {
       this.fuel.add(OPERATOR_COSTS[opcode] as number);
       if (opcode === OP.brIf || opcode === OP.brTable) this.stack.height -= 1;
     }
-    switch (opcode) {
-      case OP.br:
-      case OP.brIf:
-        this.#branch(this.#u32(), opcode, isLive);
-        break;
-      case OP.brTable:
-        for (let left = this.#u32() + 1; left > 0; left -= 1) {
-          this.#branch(this.#u32(), opcode, isLive);
-        }
-        break;
-      case OP.return:
-        if (isLive) this.edits.add(this.#at - 1, EDIT.return, this.#top / FRAME.size);
-        this.#branch(this.#top / FRAME.size, opcode, isLive);
-        break;
-      default:
+    let label = this.#top / FRAME.size;
+    if (opcode === OP.brTable) {
+      // All labels of a table take the same number of values.
+      for (let left = reader.u32(); left > 0; left -= 1) this.#branch(reader.u32(), opcode, isLive);
     }
-    if (isLive && opcode !== OP.brIf) this.#dead = 0;
+    if (opcode !== OP.return && opcode !== OP.unreachable) label = reader.u32();
+    if (!isLive) return;
+    if (opcode === OP.return) this.edits.add(reader.at - 1, EDIT.return, label);
+    if (opcode !== OP.unreachable) {
+      this.stack.see(this.#arity(label));
+      this.#branch(label, opcode, isLive);
+    }
+    if (opcode !== OP.brIf) this.#dead = 0;
+  }
+
+  /** How many values a branch takes along. */
+  #arity(label: number): number {
+    const target = this.#top - label * FRAME.size;
+    const isLoop = this.#frames[target + FRAME.kind] === OP.loop;
+    return this.#frames[target + (isLoop ? FRAME.parameters : FRAME.results)] as number;
   }
 
   #branch(label: number, opcode: number, isLive: boolean): void {
@@ -313,20 +310,24 @@ export class FunctionScan {
     const frames = this.#frames;
     const target = this.#top - label * FRAME.size;
     const kind = frames[target + FRAME.kind] as number;
-    const isLoop = kind === OP.loop;
-    if (isLoop) this.stack.see(frames[target + FRAME.parameters] as number);
-    else this.#arrive(target);
     const branches = (frames[target + FRAME.branches] as number) + 1;
     frames[target + FRAME.branches] = branches;
-    const from = this.#top + FRAME.outermost;
-    frames[from] = Math.min(frames[from] as number, target / FRAME.size);
-    if (isLoop) this.fuel.branchBack(frames[target + FRAME.fixup] as number, opcode === OP.br);
+    this.#lower(this.#top + FRAME.outermost, target / FRAME.size);
+    if (kind === OP.loop) {
+      this.fuel.branchBack(frames[target + FRAME.fixup] as number, opcode === OP.br);
+    } else {
+      this.#lower(target + FRAME.valuesBehind, this.#values);
+    }
     if (opcode !== OP.brIf) return;
     const before = this.fuel.current;
-    const after = this.fuel.start(this.#at);
+    const after = this.fuel.start(this.#reader.at);
     if (kind === OP.block && branches === 1) {
       frames[target + FRAME.fixup] = this.fuel.fork(before, after);
     }
+  }
+
+  #lower(place: number, value: number): void {
+    if (value < (this.#frames[place] as number)) this.#frames[place] = value;
   }
 
   #push(kind: number, parameters: number, results: number): void {
@@ -351,71 +352,6 @@ export class FunctionScan {
     this.#values += count;
     if (this.#values > this.valuesMax) this.valuesMax = this.#values;
   }
-
-  #skipImmediates(opcode: number, form: number): void {
-    switch (form) {
-      case FORM.plain:
-        return;
-      case FORM.local:
-      case FORM.index:
-      case FORM.number:
-        this.#skipNumber();
-        return;
-      case FORM.address:
-        this.#skipNumber();
-        this.#skipNumber();
-        return;
-      case FORM.bytes4:
-        this.#at += 4;
-        return;
-      case FORM.bytes8:
-        this.#at += 8;
-        return;
-      case FORM.misc:
-        this.#skipMisc(this.#u32());
-        return;
-      default:
-        throw refused(featureOf(opcode));
-    }
-  }
-
-  #skipMisc(number: number): void {
-    if (number <= MISC.truncateMax) return;
-    if (number > MISC.memoryFill) throw refused('reference types');
-    if (number === MISC.dataDrop) this.hasDataDrop = true;
-    this.#skipNumber();
-    if (number === MISC.memoryInit || number === MISC.memoryCopy) this.#skipNumber();
-  }
-
-  /** A type of one byte as a negative number, or the index of a function type. */
-  #blockType(): number {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.#bytes[this.#at] as number;
-      this.#at += 1;
-      value |= (byte & 0x7f) << shift;
-      if (byte >= 0x80) continue;
-      const isNegative = (byte & 0x40) !== 0;
-      const isNumber = value === EMPTY_BLOCK || value >= (VALUE_TYPE.f64 & 0x7f);
-      if (isNegative && (shift > 0 || !isNumber)) throw refused('reference types');
-      return isNegative ? value - 0x80 : value;
-    }
-  }
-
-  #u32(): number {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.#bytes[this.#at] as number;
-      this.#at += 1;
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return value >>> 0;
-    }
-  }
-
-  #skipNumber(): void {
-    while ((this.#bytes[this.#at] as number) >= 0x80) this.#at += 1;
-    this.#at += 1;
-  }
 }
 
 const INFINITE = 0x7fff_ffff;
@@ -427,7 +363,3 @@ MAKES_VALUE.fill(1, OP.i32Load, OP.i64Load32U + 1);
 MAKES_VALUE.fill(1, OP.memorySize, OP.memoryGrow + 1);
 MAKES_VALUE.fill(1, OP.i32Eqz, OP.i64Extend32S + 1);
 MAKES_VALUE[OP.select] = 1;
-
-function refused(feature: string) {
-  return invalid(`its code uses ${feature}, which applications may not`);
-}

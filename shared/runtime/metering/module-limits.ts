@@ -1,4 +1,5 @@
 import { type ByteReader, invalid } from './byte-reader.ts';
+import { VALUE_TYPE } from './opcodes.ts';
 
 /**
  * Bounds on what costs time or memory at installation or for each instance, where no fuel is paid:
@@ -8,7 +9,7 @@ import { type ByteReader, invalid } from './byte-reader.ts';
 export const moduleLimits = {
   typesMax: 10_000,
   /** Of one type. */
-  parametersMax: 128,
+  parametersMax: 64,
   resultsMax: 32,
   functionsMax: 100_000,
   importsMax: 1_000,
@@ -39,7 +40,9 @@ export function checkLocals(reader: ByteReader): void {
     let locals = 0;
     for (let groups = reader.u32(); groups > 0; groups -= 1) {
       locals += reader.u32();
-      reader.skip(1);
+      const type = reader.u8();
+      const isNumber = type >= VALUE_TYPE.f64 && type <= VALUE_TYPE.i32;
+      if (!isNumber) throw invalid('the module has locals that are not numbers');
     }
     checkLimit(locals, 'localsMax', 'locals in one function');
     total += locals;

@@ -25,13 +25,16 @@ export interface SmithOptions {
   readonly isFloaty: boolean;
   /** Loops may go on for ever. */
   readonly isEndless: boolean;
+  /** A few without. */
+  readonly functions?: number;
 }
 
 /** A program that is valid by construction; the same seed always makes the same. */
-export function makeProgram(seed: number, { isFloaty, isEndless }: SmithOptions): Program {
+export function makeProgram(seed: number, options: SmithOptions): Program {
+  const { isFloaty, isEndless } = options;
   const random = new Seeded(seed);
   const favoured = isFloaty ? FLOATY : TYPES;
-  const count = 2 + random.below(5);
+  const count = options.functions ?? 2 + random.below(5);
   const types = Array.from({ length: count }, () => signature(random, favoured));
   const globals = [
     { type: I32 as Type, bits: CALLS_MAX },
