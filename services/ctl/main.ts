@@ -3,7 +3,13 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { ConfigError } from '#shared/config/load-config.ts';
 import type { SourceFlags } from '#shared/config/program-arguments.ts';
 import { stopSignal } from '#shared/service/stop-signal.ts';
-import { type ConfigOptions, checkConfig, printSample, showEffective } from './commands/config.ts';
+import {
+  type ConfigOptions,
+  checkConfig,
+  printNats,
+  printSample,
+  showEffective,
+} from './commands/config.ts';
 import { migrateSchema } from './commands/migrate.ts';
 import { CommandError } from './node-client.ts';
 import { getProof, verifyProofFile } from './proof.ts';
@@ -76,6 +82,10 @@ const config = program.command('config').description('what services are told at 
 addConfigCommand('check', 'tells everything that is wrong', checkConfig);
 addConfigCommand('show', 'prints the values in effect, without secrets', showEffective);
 addConfigCommand('sample', 'prints a file with every key and its default', printSample);
+config
+  .command('nats')
+  .description('prints the configuration of NATS, with what each service may do there')
+  .action(() => print(async () => printNats()));
 addSources(program.command('migrate'))
   .description('brings the schema of Postgres up to date, as its owner')
   .action((flags: SourceFlags) => print(() => migrateSchema(flags)));

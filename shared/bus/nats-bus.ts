@@ -1,4 +1,4 @@
-import { connect, type ErrorCode, Events, headers, type Msg, NatsError } from 'nats';
+import { connect, type ErrorCode, Events, headers, type Msg, NatsError, type Status } from 'nats';
 import { AppError, ERROR_TABLE, type ErrorCode as AppErrorCode } from '#shared/domain/app-error.ts';
 import type { Bus } from './bus.ts';
 
@@ -9,6 +9,10 @@ export interface NatsOptions {
   /** Null takes the credentials of the URL. */
   readonly user?: string | null;
   readonly password?: string | null;
+  /** Where answers come in, if not at the client's own choice. */
+  readonly inboxPrefix?: string;
+  /** Something went wrong that no caller is told of: a subject that this user may not use. */
+  readonly onError?: (reason: string) => void;
   /** PEM texts; null uses TLS only when the server demands it. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string } | null;
 }
@@ -20,13 +24,14 @@ const PING_MS = 5_000;
 export async function connectNats(
   url: string,
   name: string,
-  { user, password, tls }: NatsOptions = {},
+  { user, password, tls, inboxPrefix, onError }: NatsOptions = {},
 ): Promise<Bus> {
   const connection = await connect({
     ...serversOf(url),
     ...(user == null ? {} : { user }),
     ...(password == null ? {} : { pass: password }),
     ...(tls == null ? {} : { tls: { ...tls } }),
+    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
     name,
     pingInterval: PING_MS,
     maxReconnectAttempts: -1,
@@ -88,6 +93,7 @@ export async function connectNats(
 
   async function watchStatus(): Promise<void> {
     for await (const status of connection.status()) {
+      if (status.type === Events.Error) onError?.(describeStatus(status));
       if (status.type === Events.Disconnect) connected = false;
       if (status.type === Events.Reconnect) {
         connected = true;
@@ -95,6 +101,12 @@ export async function connectNats(
       }
     }
   }
+}
+
+function describeStatus({ data, permissionContext }: Status): string {
+  if (permissionContext === undefined) return typeof data === 'string' ? data : 'unknown';
+  const { operation, subject } = permissionContext;
+  return `${operation} ${subject} is not permitted`;
 }
 
 /** One or more URLs, by comma; the credentials of the first are used for all. */

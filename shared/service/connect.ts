@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { Bus } from '#shared/bus/bus.ts';
+import { inboxPrefixOf } from '#shared/bus/subjects.ts';
 import { connectNats } from '#shared/bus/nats-bus.ts';
 import type { natsSection, postgresSection } from '#shared/config/sections.ts';
 import { type Database, openDatabase, type TlsOptions } from '#shared/store/database.ts';
@@ -54,7 +55,13 @@ export function connectConfiguredNats(config: NatsConfig, waiting: Waiting): Pro
   const { user, password, url } = config;
   const tls = tlsOf(config);
   return retryUntilStopped(waiting, 'NATS cannot be reached yet', () =>
-    connectNats(url, `cairn-${waiting.name}`, { user, password, tls }),
+    connectNats(url, `cairn-${waiting.name}`, {
+      user,
+      password,
+      tls,
+      inboxPrefix: inboxPrefixOf(waiting.name),
+      onError: (reason) => waiting.log.error({ reason }, 'NATS refused something'),
+    }),
   );
 }
 

@@ -1,10 +1,15 @@
+import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { makeCertificates } from '../support/certificates.ts';
 import { serviceSettings, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { createTestDatabase } from '../support/infra.ts';
 import { readLog } from '../support/log.ts';
+import { startSecuredNats } from '../support/secured-nats.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 import { WsClient } from '../support/ws-client.ts';
 
@@ -67,6 +72,46 @@ describe('services as processes of their own', () => {
     expect(statuses.toSorted((a, b) => a - b)).toEqual([415, 415, 429]);
     expect(await auth.end()).toBe(0);
   });
+});
+
+test('services with their own rights on the bus, and TLS to it, answer together', async () => {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'cairn-tls-'));
+  stack.defer(() => rm(folder, { recursive: true }));
+  const certificates = await makeCertificates(folder);
+  const nats = stack.use(await startSecuredNats(certificates));
+  const cluster = stack.use(
+    await TestCluster.start({
+      settings: { CAIRN_NATS__URL: nats.url, CAIRN_NATS__CA_FILE: certificates.caFile },
+      settingsOf: (name) => ({
+        CAIRN_NATS__USER: name,
+        CAIRN_NATS__PASSWORD: nats.passwordOf(name),
+      }),
+    }),
+  );
+  const { client } = cluster;
+  const contextId = await cluster.open('kv-store');
+  await using socket = await WsClient.connect(cluster.url, client.token);
+  await socket.subscribe([contextId]);
+
+  for (let turn = 0; turn < 4; turn += 1)
+    await client.mutate(contextId, 'set', { key: 'a', value: 'b' });
+  await eventually(() => socket.events('ExecutionEvent', contextId).length === 4);
+  expect((await client.fetch('/admin-api/openapi.json')).status).toBe(200);
+  expect((await client.post('/admin-api/access/reload', {})).status).toBe(200);
+  expect((await client.fetch(`/admin-api/contexts/${contextId}/proof?sequence=2`)).status).toBe(
+    200,
+  );
+  const verified = await client.admin<{ job: string }>(
+    `/admin-api/contexts/${contextId}/verify`,
+    {},
+  );
+  await client.admin(`/admin-api/contexts/${contextId}/verify/${verified.job}`);
+
+  for (const service of cluster.processes) {
+    expect(service.logged('NATS refused something')).toBeUndefined();
+    expect(await service.end()).toBe(0);
+  }
 });
 
 describe('a service that is told to end', () => {

@@ -17,32 +17,43 @@ export interface ClusterOptions {
   readonly executors?: number;
   readonly fanouts?: number;
   /** Environment variables of every service. */
-  readonly settings?: Readonly<Record<string, string>>;
+  readonly settings?: Settings;
+  /** Those of one. */
+  readonly settingsOf?: (name: ServiceName) => Settings;
 }
+
+type Settings = Readonly<Record<string, string>>;
 
 /** Every service as processes of their own behind an ingress, on one database and one NATS. */
 export class TestCluster implements AsyncDisposable {
   readonly database: TestDatabase;
   readonly client: Client;
   readonly #ingress: Ingress;
-  readonly #settings: Readonly<Record<string, string>>;
+  readonly #settings: Settings;
+  readonly #settingsOf: (name: ServiceName) => Settings;
   readonly #processes: ServiceProcess[];
 
   private constructor(
     database: TestDatabase,
     ingress: Ingress,
-    { processes, settings }: Pick<TestCluster, 'processes' | 'settings'>,
+    {
+      processes,
+      settings,
+      settingsOf,
+    }: Pick<TestCluster, 'processes' | 'settings'> & Required<Pick<ClusterOptions, 'settingsOf'>>,
   ) {
     this.database = database;
     this.#ingress = ingress;
     this.#processes = processes;
     this.#settings = settings;
+    this.#settingsOf = settingsOf;
     this.client = new Client(ingress.url, ADMIN_TOKEN);
   }
 
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
     const { executors = 2, fanouts = 1 } = options;
     const database = await createTestDatabase();
+    const { settingsOf = () => ({}) } = options;
     const settings = {
       ...serviceSettings(database),
       CAIRN_INTERNAL__UNREADY_MS: '200',
@@ -59,7 +70,7 @@ export class TestCluster implements AsyncDisposable {
       { prefixes: ['/jsonrpc'], targets: targets('rpc-executor') },
       { prefixes: ['/ws'], targets: targets('subscription-fanout') },
     ]);
-    const cluster = new TestCluster(database, ingress, { processes, settings });
+    const cluster = new TestCluster(database, ingress, { processes, settings, settingsOf });
     await Promise.all([
       cluster.add('auth'),
       cluster.add('admin'),
@@ -87,7 +98,11 @@ export class TestCluster implements AsyncDisposable {
     name: ServiceName,
     settings: Readonly<Record<string, string>> = {},
   ): Promise<ServiceProcess> {
-    const service = await ServiceProcess.start(name, { ...this.#settings, ...settings });
+    const service = await ServiceProcess.start(name, {
+      ...this.#settings,
+      ...this.#settingsOf(name),
+      ...settings,
+    });
     this.#processes.push(service);
     return service;
   }

@@ -1,3 +1,4 @@
+import { natsConfiguration } from '#shared/bus/nats-config.ts';
 import { sampleConfig, showConfig } from '#shared/config/describe-config.ts';
 import { loadConfig } from '#shared/config/load-config.ts';
 import { type SourceFlags, sourcesOf } from '#shared/config/program-arguments.ts';
@@ -18,6 +19,11 @@ export function checkConfig(options: ConfigOptions): string {
 export function showEffective(options: ConfigOptions): string {
   const sections = sectionsOf(options.service);
   return showConfig(sections, loadConfig(sections, sourcesOf(options, process.env)));
+}
+
+/** The configuration of the servers of the NATS cluster. */
+export function printNats(): string {
+  return natsConfiguration();
 }
 
 /** A file to begin with. */
