@@ -1,17 +1,13 @@
 import { availableParallelism, hostname } from 'node:os';
-import type { Logger } from 'pino';
-import type { Bus, BusResponder, BusSubscription } from '#shared/bus/bus.ts';
+import type { BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
-import { AppError } from '#shared/domain/app-error.ts';
 import {
-  decodeExecuteRequest,
-  encodeExecuteReply,
   type ExecuteReply,
   type ExecuteRequest,
   partitionOf,
 } from '#shared/protocol/internal-messages.ts';
 import { createAuthenticate } from '#shared/service/authenticate.ts';
-import { askOwner, retryUntil } from '#shared/service/request-execution.ts';
+import { OwnerRoutes, retryUntil } from '#shared/service/request-execution.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
 import { sequenceOf } from '#shared/store/log-row.ts';
 import { Announcer } from './commit/announcer.ts';
@@ -24,6 +20,7 @@ import { WorkerPool } from './execution/worker-pool.ts';
 import { createJsonRpcHandler } from './http.ts';
 import { createExecutorMetrics } from './metrics.ts';
 import { PartitionOwner } from './partitions/partition-owner.ts';
+import { Responders } from './responders.ts';
 
 /** JSON-RPC, partition leases, lanes and the append to the log. */
 export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConfig): Service {
@@ -98,7 +95,14 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
       announcer.announce({ contextId, sequence }, notice);
     },
   });
-  const responders = new Responders(bus, executor, log);
+  const responders = new Responders({
+    bus,
+    executor,
+    log,
+    id: Buffer.from(random(8)).toString('hex'),
+    isOwned: (partition) => owner.epochOf(partition) !== null,
+  });
+  const routes = new OwnerRoutes();
   metrics.observe({
     lanes: () => executor.laneCount,
     partitions: () => owner.ownedCount,
@@ -121,6 +125,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     start: async () => {
       changes = bus.subscribe(subjects.partitionsChanged, () => owner.wake());
       announcer.start();
+      responders.start();
       await owner.start();
       announceChange();
       isReady = true;
@@ -129,6 +134,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
       isReady = false;
       changes?.unsubscribe();
       await owner.stop().catch((error: unknown) => log.warn({ err: error }, 'leases not released'));
+      await responders.stop();
       const force = setTimeout(() => committer.abort(), config.leaseValidMs * 2);
       await committer.drain();
       clearTimeout(force);
@@ -144,7 +150,7 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
     const partition = partitionOf(request.contextId);
     return retryUntil(clock, deadlineMs, () =>
       owner.epochOf(partition) === null
-        ? askOwner(bus, request, deadlineMs)
+        ? routes.ask(bus, request, deadlineMs)
         : executor.execute(request),
     );
   }
@@ -153,39 +159,4 @@ export function createRpcExecutorService(deps: ServiceDeps, config: ExecutorConf
   function announceChange(): void {
     bus.publish(subjects.partitionsChanged, new Uint8Array());
   }
-}
-
-/** Serves, for each partition of ours, what other services ask over the bus. */
-class Responders {
-  readonly #responders = new Map<number, BusResponder>();
-  readonly #bus: Bus;
-  readonly #executor: Executor;
-  readonly #log: Logger;
-
-  constructor(bus: Bus, executor: Executor, log: Logger) {
-    this.#bus = bus;
-    this.#executor = executor;
-    this.#log = log;
-  }
-
-  add(partition: number): void {
-    const subject = subjects.execute(partition);
-    this.#responders.set(partition, this.#bus.respond(subject, null, this.#serve));
-  }
-
-  /** Resolves once what was on its way has arrived. */
-  async remove(partition: number): Promise<void> {
-    const responder = this.#responders.get(partition);
-    this.#responders.delete(partition);
-    await responder?.drain();
-  }
-
-  readonly #serve = async (payload: Uint8Array): Promise<Uint8Array> => {
-    try {
-      return encodeExecuteReply(await this.#executor.execute(decodeExecuteRequest(payload)));
-    } catch (error) {
-      if (!(error instanceof AppError)) this.#log.error({ err: error }, 'a request failed');
-      throw error;
-    }
-  };
 }

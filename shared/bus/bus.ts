@@ -10,7 +10,8 @@ export interface Bus extends AsyncDisposable {
    */
   respond(subject: string, queue: string | null, handler: RequestHandler): BusResponder;
   /**
-   * One request, one answer. Throws AppError `unavailable` when nobody listens, `timeout` when the
+   * One request, one answer; a request that arrives after its deadline is not run. One to a queue
+   * has to fit in a message, any other may be larger. Throws AppError `unavailable` when nobody listens, `timeout` when the
    * deadline passes, or the AppError that the handler threw.
    */
   request(subject: string, payload: Uint8Array, options: RequestOptions): Promise<Uint8Array>;
@@ -21,7 +22,7 @@ export interface Bus extends AsyncDisposable {
 }
 
 export type NoticeHandler = (payload: Uint8Array, subject: string) => void;
-type RequestHandler = (payload: Uint8Array, deadlineMs: number) => Promise<Uint8Array>;
+export type RequestHandler = (payload: Uint8Array) => Promise<Uint8Array>;
 
 interface RequestOptions {
   /** Unix time in milliseconds after which the answer is of no use. */

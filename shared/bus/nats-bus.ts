@@ -1,9 +1,12 @@
-import { connect, type ErrorCode, Events, headers, type Msg, NatsError, type Status } from 'nats';
-import { AppError, ERROR_TABLE, type ErrorCode as AppErrorCode } from '#shared/domain/app-error.ts';
+import { connect, createInbox, Events, type Msg, type Status } from 'nats';
 import type { Bus } from './bus.ts';
+import type { Link } from './link.ts';
+import { Requester } from './requester.ts';
+import { Responder } from './responder.ts';
 
-const DEADLINE = 'Cairn-Deadline';
-const ERROR = 'Cairn-Error';
+/** What a message takes besides its payload, at most. */
+const OVERHEAD_BYTES = 1_024;
+const NO_RESPONDERS = 503;
 
 export interface NatsOptions {
   /** Null takes the credentials of the URL. */
@@ -41,11 +44,19 @@ export async function connectNats(
   let connected = true;
   const reconnectListeners: (() => void)[] = [];
   void watchStatus();
+  const link: Link = {
+    publish: (subject, payload, reply) => {
+      if (connection.isClosed() || connection.isDraining()) return;
+      connection.publish(subject, payload, reply === null ? {} : { reply });
+    },
+    isConnected: () => connected && !connection.isClosed(),
+    payloadBytesMax: () => (connection.info?.max_payload ?? 1_048_576) - OVERHEAD_BYTES,
+  };
+  const responder = new Responder(link);
+  let requester: Requester | undefined;
 
   return {
-    publish: (subject, payload) => {
-      if (!connection.isClosed() && !connection.isDraining()) connection.publish(subject, payload);
-    },
+    publish: (subject, payload) => link.publish(subject, payload, null),
     subscribe: (subject, handler) =>
       connection.subscribe(subject, {
         callback: (error, message) => {
@@ -56,7 +67,9 @@ export async function connectNats(
       const subscription = connection.subscribe(subject, {
         ...(queue === null ? {} : { queue }),
         callback: (error, message) => {
-          if (error === null) void answer(message, handler);
+          const { reply } = message;
+          if (error === null && reply)
+            receive(() => responder.receive(message.data, reply, handler));
         },
       });
       return {
@@ -65,31 +78,33 @@ export async function connectNats(
         },
       };
     },
-    request: async (subject, payload, { deadlineMs }) => {
-      const timeout = deadlineMs - Date.now();
-      if (timeout <= 0) throw new AppError('timeout', 'the deadline passed');
-      const requestHeaders = headers();
-      requestHeaders.set(DEADLINE, String(deadlineMs));
-      try {
-        const reply = await connection.request(subject, payload, {
-          timeout,
-          headers: requestHeaders,
-        });
-        const failure = reply.headers?.get(ERROR);
-        if (failure) throw parseFailure(failure);
-        return reply.data;
-      } catch (error) {
-        throw translate(error);
-      }
+    request: (subject, payload, { deadlineMs }) => {
+      requester ??= openRequester();
+      return requester.request(subject, payload, deadlineMs - Date.now());
     },
     isConnected: () => connected,
     onReconnect: (listener) => void reconnectListeners.push(listener),
     [Symbol.asyncDispose]: async () => {
       if (connection.isClosed()) return;
+      requester?.flush();
+      responder.flush();
       if (connected) await connection.drain();
       else await connection.close();
     },
   };
+
+  /** Only who asks listens for answers: not every service may. */
+  function openRequester(): Requester {
+    const inbox = createInbox(inboxPrefix);
+    const opened = new Requester(link, inbox);
+    connection.subscribe(`${inbox}.>`, {
+      callback: (error, message) => {
+        if (error !== null) return;
+        receive(() => opened.receive(message.subject, message.data, isNobody(message)));
+      },
+    });
+    return opened;
+  }
 
   async function watchStatus(): Promise<void> {
     for await (const status of connection.status()) {
@@ -118,50 +133,15 @@ function serversOf(text: string): { servers: string[]; user?: string; pass?: str
   return { servers, user: decodeURIComponent(username), pass: decodeURIComponent(password) };
 }
 
-async function answer(
-  message: Msg,
-  handler: (payload: Uint8Array, deadlineMs: number) => Promise<Uint8Array>,
-): Promise<void> {
-  const deadlineMs = Number(message.headers?.get(DEADLINE) ?? 0);
-  if (deadlineMs !== 0 && deadlineMs < Date.now()) return;
+/** What is no message of ours must not cost the others theirs. */
+function receive(take: () => void): void {
   try {
-    message.respond(await handler(message.data, deadlineMs));
-  } catch (error) {
-    const replyHeaders = headers();
-    const translated = translate(error);
-    const known =
-      translated instanceof AppError ? translated : new AppError('internal', 'internal error');
-    replyHeaders.set(
-      ERROR,
-      encodeURIComponent(
-        JSON.stringify({ code: known.code, message: known.message, details: known.details }),
-      ),
-    );
-    message.respond(new Uint8Array(), { headers: replyHeaders });
+    take();
+  } catch {
+    // Its sender waits until the deadline.
   }
 }
 
-function parseFailure(text: string): AppError {
-  const { code, message, details } = JSON.parse(decodeURIComponent(text)) as {
-    code: AppErrorCode;
-    message: string;
-    details: Record<string, string>;
-  };
-  return new AppError(code in ERROR_TABLE ? code : 'internal', message, details);
-}
-
-/** Only what was certainly not delivered is `unavailable`, which callers may try again. */
-function translate(error: unknown): unknown {
-  if (!(error instanceof NatsError)) return error;
-  switch (error.code) {
-    case '503' satisfies `${ErrorCode.NoResponders}`:
-      return new AppError('unavailable', 'nobody is listening');
-    case 'MAX_PAYLOAD_EXCEEDED' satisfies `${ErrorCode.MaxPayloadExceeded}`:
-      return new AppError('payload_too_large', 'the message is larger than NATS is set to carry');
-    default:
-      return new AppError(
-        'timeout',
-        `no answer over the bus (${error.code}), the outcome is unknown`,
-      );
-  }
+function isNobody({ data, headers }: Msg): boolean {
+  return data.length === 0 && headers?.code === NO_RESPONDERS;
 }

@@ -29,6 +29,13 @@ export const SUBJECTS: readonly Subject[] = [
     what: 'Runs a call; the owner of the partition, which the last token is, answers.',
   },
   {
+    subject: 'cairn.v1.executor.*',
+    kind: 'request',
+    from: ['admin', 'rpc-executor'],
+    to: ['rpc-executor'],
+    what: 'Runs a call, of whatever partition; the executor of that id answers.',
+  },
+  {
     subject: 'cairn.v1.log.*',
     kind: 'notice',
     from: ['rpc-executor'],
@@ -95,6 +102,7 @@ export const SUBJECTS: readonly Subject[] = [
 
 export const subjects = {
   execute: (partition: number): string => `cairn.v1.execute.${partition}`,
+  executor: (id: string): string => `cairn.v1.executor.${id}`,
   log: (contextId: ContextId): string => `cairn.v1.log.${contextId}`,
   beacon: (partition: number): string => `cairn.v1.beacon.${partition}`,
   everyBeacon: 'cairn.v1.beacon.*',

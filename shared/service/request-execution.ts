@@ -1,9 +1,8 @@
 import type { Bus } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import { decodeExecuteReply, encodeExecuteRequest } from '#shared/protocol/execute-messages.ts';
 import {
-  decodeExecuteReply,
-  encodeExecuteRequest,
   type ExecuteReply,
   type ExecuteRequest,
   partitionOf,
@@ -18,18 +17,36 @@ export function requestExecution(
   request: ExecuteRequest,
   deadlineMs: number,
 ): Promise<ExecuteReply> {
-  return retryUntil(clock, deadlineMs, () => askOwner(bus, request, deadlineMs));
+  const routes = new OwnerRoutes();
+  return retryUntil(clock, deadlineMs, () => routes.ask(bus, request, deadlineMs));
 }
 
-/** One request to the owner of the partition, over the bus. */
-export async function askOwner(
-  bus: Bus,
-  request: ExecuteRequest,
-  deadlineMs: number,
-): Promise<ExecuteReply> {
-  const subject = subjects.execute(partitionOf(request.contextId));
-  const reply = await bus.request(subject, encodeExecuteRequest(request), { deadlineMs });
-  return decodeExecuteReply(reply);
+/**
+ * Where the owners of partitions are: whoever answered for one is asked directly from then on, so
+ * that all requests of a tick to one executor travel together, whatever partitions they are of.
+ */
+export class OwnerRoutes {
+  readonly #executors = new Map<number, string>();
+
+  /** One request to the owner of the context's partition. */
+  async ask(bus: Bus, request: ExecuteRequest, deadlineMs: number): Promise<ExecuteReply> {
+    const partition = partitionOf(request.contextId);
+    const payload = encodeExecuteRequest(request);
+    const known = this.#executors.get(partition);
+    if (known !== undefined) {
+      try {
+        const answer = await bus.request(subjects.executor(known), payload, { deadlineMs });
+        return decodeExecuteReply(answer).reply;
+      } catch (error) {
+        if (!isUndone(error)) throw error;
+        this.#executors.delete(partition);
+      }
+    }
+    const answer = await bus.request(subjects.execute(partition), payload, { deadlineMs });
+    const { reply, executorId } = decodeExecuteReply(answer);
+    this.#executors.set(partition, executorId);
+    return reply;
+  }
 }
 
 /**

@@ -57,4 +57,18 @@ export class ByteReader {
     this.#at = end;
     return text;
   }
+
+  /** A text that is never null. */
+  someText(): string {
+    const text = this.text();
+    assert(text !== null, 'the field is never null');
+    return text;
+  }
+
+  /** Bytes that are never null; as `raw`. */
+  someBytes(): Buffer {
+    const bytes = this.bytes();
+    assert(bytes !== null, 'the field is never null');
+    return bytes;
+  }
 }

@@ -84,18 +84,18 @@ export function readRuns(message: Uint8Array, handle: (runId: number, run: Run) 
   const reader = new ByteReader(message);
   while (!reader.isAtEnd) {
     const runId = reader.i32();
-    const contextId = textOf(reader) as ContextId;
+    const contextId = reader.someText() as ContextId;
     const mode = MODES[reader.u8()];
     assert(mode !== undefined, 'a run has a known mode');
     const request = {
-      kind: textOf(reader) as TransactionKind,
-      method: textOf(reader),
-      payload: bytesOf(reader),
-      executorPublicKey: textOf(reader) as PublicKey,
-      principal: textOf(reader),
+      kind: reader.someText() as TransactionKind,
+      method: reader.someText(),
+      payload: reader.someBytes(),
+      executorPublicKey: reader.someText() as PublicKey,
+      principal: reader.someText(),
       requestId: reader.text(),
       timeNs: reader.i64(),
-      randomSeed: bytesOf(reader),
+      randomSeed: reader.someBytes(),
       executionVersion: reader.i32(),
       fuelLimit: reader.i64(),
     };
@@ -141,7 +141,7 @@ export function readRan(
     const runId = reader.i32();
     const kind = reader.u8();
     if (kind === FAULT) {
-      handle(runId, textOf(reader));
+      handle(runId, reader.someText());
       continue;
     }
     const status = reader.u8() === 1 ? 'ok' : 'failed';
@@ -162,25 +162,13 @@ export function readRan(
 }
 
 function readAppended(reader: ByteReader): AppendedRow {
-  const hash = textOf(reader) as TransactionHash;
-  const row = bytesOf(reader);
+  const hash = reader.someText() as TransactionHash;
+  const row = reader.someBytes();
   return {
     sequence: sequenceOf(row),
     hash,
     row,
-    notice: bytesOf(reader),
+    notice: reader.someBytes(),
     changedBytes: reader.f64(),
   };
-}
-
-function textOf(reader: ByteReader): string {
-  const text = reader.text();
-  assert(text !== null, 'the field is never null');
-  return text;
-}
-
-function bytesOf(reader: ByteReader): Buffer {
-  const bytes = reader.bytes();
-  assert(bytes !== null, 'the field is never null');
-  return bytes;
 }
