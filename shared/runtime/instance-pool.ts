@@ -48,7 +48,7 @@ const REUSED_BYTES_MAX = 4 * 1_048_576;
 /**
  * Gives each execution an instance that cannot be told from a fresh one. Making one reserves
  * memory and drives the garbage collector, so the last is kept: its memory, its size and its
- * mutable globals are put back, and `parseModule` has ruled out everything else that could last.
+ * mutable globals are put back, and `instrument` has ruled out everything else that could last.
  * What `prepare` does is done once: later instances are made from what it left behind.
  */
 export class InstancePool {

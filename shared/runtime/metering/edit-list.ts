@@ -5,15 +5,15 @@ import { VALUE_TYPE } from './opcodes.ts';
 export const EDIT = {
   none: 0,
   /** Pays for the class that the argument numbers. */
-  charge: 5,
+  charge: 1,
   /** Gives a NaN on the stack its one form; the argument is its type. */
-  canonical: 1,
+  canonical: 2,
   /** Pays for the number of bytes on the stack. */
-  bulk: 2,
+  bulk: 3,
   /** Pays for the number of pages on the stack. */
-  grow: 3,
+  grow: 4,
   /** A `return`, at the block depth of the argument. */
-  return: 4,
+  return: 5,
 } as const;
 
 /** Places in the source with what has to be done there, in order. */
