@@ -172,10 +172,19 @@ export class Tokens {
     this.#loadedMs = this.#deps.clock.monotonicMs();
     const rows = await listTokenKeys(this.#deps.database);
     this.#keys = rows.map(({ keyId, sealedPrivateKey, createdAt }) => {
-      const seed = openBox(this.#config.secretKey, sealedPrivateKey, tokenKeyPurpose(keyId));
-      const privateKey = privateKeyObject(seed);
+      const privateKey = privateKeyObject(this.#unseal(keyId, sealedPrivateKey));
       return { keyId, privateKey, publicKey: createPublicKey(privateKey), createdAt };
     });
+  }
+
+  #unseal(keyId: string, sealed: Uint8Array): Uint8Array {
+    try {
+      return openBox(this.#config.secretKey, sealed, tokenKeyPurpose(keyId));
+    } catch (error) {
+      const reason =
+        'node.secretKey does not open the token keys in the database: give the right one';
+      throw new Error(reason, { cause: error });
+    }
   }
 }
 

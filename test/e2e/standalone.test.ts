@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,6 +105,31 @@ test('the secret key is rotated, and a rotation that was cut off is finished or 
   await works(node);
   expect(await readFile(path('secret-key'), 'utf8')).toBe(after);
   await expect(readFile(path('secret-key.next'))).rejects.toThrow('ENOENT');
+});
+
+test('a start that cannot be ends with the reason, and makes no new secret key', async () => {
+  await writeFile(join(data, 'access.toml'), '[[user]]\nallow = "context_fly"\n');
+  expect(await NodeProcess.run({ data, args: ['--no-demo', '--log-level=fatal'] })).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^cairn: the access file .*is not used: .*context_fly/) as string,
+  });
+  await rm(join(data, 'access.toml'));
+
+  const key = join(data, 'secrets', 'secret-key');
+  await rename(key, `${key}.kept`);
+  expect(await NodeProcess.run({ data, args: ['--no-demo'] })).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^cairn: .*secret-key is missing.*backup/) as string,
+  });
+  await expect(readFile(key)).rejects.toThrow('ENOENT');
+  await writeFile(key, `${'00'.repeat(32)}\n`);
+  expect(await NodeProcess.run({ data, args: ['--no-demo'] })).toEqual({
+    code: 1,
+    stderr: expect.stringContaining('secret-key is not the key') as string,
+  });
+  await rename(`${key}.kept`, key);
+  await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
+  expect((await fetch(`${node.internalUrl}/readyz`)).status).toBe(200);
 });
 
 test('SIGHUP reads the access file again', async () => {
