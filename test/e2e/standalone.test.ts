@@ -132,6 +132,52 @@ test('a start that cannot be ends with the reason, and makes no new secret key',
   expect((await fetch(`${node.internalUrl}/readyz`)).status).toBe(200);
 });
 
+test('a new admin token, or a new secret key, ends the tokens made with the admin token', async () => {
+  const start = (...args: string[]) => NodeProcess.start({ data, args: ['--no-demo', ...args] });
+  interface Pair {
+    readonly access_token: string;
+    readonly refresh_token: string;
+  }
+  const makePair = async ({ client }: NodeProcess) => {
+    const contextId = await client.open('kv-store');
+    const base = `/admin-api/contexts/${contextId}/identities-owned`;
+    const { identities } = await client.admin<{ identities: string[] }>(base);
+    const body = { contextId, executorPublicKey: identities[0] };
+    return { contextId, pair: await client.admin<Pair>('/admin-api/generate-jwt-token', body) };
+  };
+  const use = async (
+    { url }: NodeProcess,
+    { contextId, pair }: { contextId: string; pair: Pair },
+  ) => {
+    const status = async (path: string, body: object) => {
+      const headers = {
+        'content-type': 'application/json',
+        ...(path === '/jsonrpc' ? { authorization: `Bearer ${pair.access_token}` } : {}),
+      };
+      const init = { method: 'POST', headers, body: JSON.stringify(body) };
+      return (await fetch(new URL(path, url), init)).status;
+    };
+    const params = { contextId, method: 'len', argsJson: {} };
+    return [
+      await status('/jsonrpc', { jsonrpc: '2.0', id: 1, method: 'query', params }),
+      await status('/admin-api/refresh-jwt-token', { refreshToken: pair.refresh_token }),
+    ];
+  };
+
+  const first = await start();
+  const old = await makePair(first);
+  await first.end('SIGINT');
+  await rm(join(data, 'secrets', 'admin-token'));
+  const second = await start();
+  expect(await use(second, old)).toEqual([401, 401]);
+  const next = await makePair(second);
+  const spare = await makePair(second);
+  expect(await use(second, next)).toEqual([200, 200]);
+  await second.end('SIGINT');
+  await using third = await start('--rotate-secret-key');
+  expect(await use(third, spare)).toEqual([401, 401]);
+});
+
 test('SIGHUP reads the access file again', async () => {
   await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
   const list = () => fetch(new URL('/admin-api/applications', node.url));
