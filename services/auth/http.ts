@@ -110,7 +110,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'delete',
       path: '/admin-api/did',
-      summary: 'Revokes all keys.',
+      summary: 'Revokes all keys and all tokens.',
       answer: answers.nothing,
       rule: { permission: 'identity_manage' },
       handle: async (context) => {
@@ -121,7 +121,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'delete',
       path: '/admin-api/identity/keys',
-      summary: 'Revokes all keys; an empty answer.',
+      summary: 'Revokes all keys and all tokens; an empty answer.',
       rule: { permission: 'identity_manage' },
       // Upstream drops the body that it built; its clients expect none.
       handle: async (context) => {
@@ -223,6 +223,8 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
 
   async function revoke(which: 'all' | { key: string }, context: DoorContext): Promise<number> {
     const revoked = await revokeKeys(database, which, context.state.principal.id);
+    // An operator's tokens hang on no key: all go.
+    if (which === 'all') await tokens.revokeAll();
     onChanged();
     return revoked;
   }

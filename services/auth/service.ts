@@ -81,6 +81,7 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
       );
       changes = bus.subscribe(subjects.authChanged, (payload) => {
         if (Buffer.from(payload).toString() === RELOAD) void loadRules().catch(() => undefined);
+        else void tokens.reload().catch((error: unknown) => log.warn({ err: error }, 'token keys'));
       });
     },
     [Symbol.asyncDispose]: async () => {

@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createHmac, createPublicKey, type KeyObject } from 'node:crypto';
 import { decodeProtectedHeader, errors, exportJWK, type JWK, jwtVerify, SignJWT } from 'jose';
 import { z } from 'zod';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
@@ -8,7 +8,14 @@ import { AppError } from '#shared/domain/app-error.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import { tokenKeyPurpose } from '#shared/store/secret-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
-import { deleteTokenKeys, insertTokenKey, listTokenKeys } from '#shared/store/token-key-store.ts';
+import {
+  deleteTokenKeys,
+  hasTokenKey,
+  insertTokenKey,
+  listTokenKeys,
+  replaceTokenKeys,
+  type TokenKeyRow,
+} from '#shared/store/token-key-store.ts';
 import type { AuthConfig } from './config.ts';
 
 const claimsSchema = z.object({
@@ -19,6 +26,8 @@ const claimsSchema = z.object({
   context_id: z.string(),
   executor_public_key: z.string(),
   token_type: z.enum(['access', 'refresh']),
+  /** Only of an operator's token: which admin token and secret key it was made under. */
+  operator: z.string().optional(),
 });
 
 /** What a token says: `sub` is the principal that made it. */
@@ -55,27 +64,36 @@ export class Tokens {
 
   /** Loads the keys; makes a new one when there is none or the newest is old. */
   async rotate(): Promise<void> {
-    const { clock, database, random } = this.#deps;
+    const { clock, database } = this.#deps;
     await this.#load();
     const newest = this.#keys.at(-1);
     if (newest === undefined || clock.nowMs() - newest.createdAt.getTime() > ROTATE_MS) {
-      const pair = generateKeyPair(random);
-      const keyId = encodeBase58(pair.publicKey.subarray(0, 8));
-      const sealed = sealBox(
-        this.#config.secretKey,
-        pair.privateKey,
-        tokenKeyPurpose(keyId),
-        random,
-      );
-      await insertTokenKey(database, {
-        keyId,
-        publicKey: pair.publicKey,
-        sealedPrivateKey: sealed,
-      });
+      await insertTokenKey(database, this.#makeKey());
     }
     const longestMs = Math.max(this.#config.refreshTokenMs, this.#config.accessTokenMs);
     await deleteTokenKeys(database, new Date(clock.nowMs() - ROTATE_MS - longestMs));
     await this.#load();
+  }
+
+  /** Takes back every token, refresh tokens too: the keys that signed them are forgotten. */
+  async revokeAll(): Promise<void> {
+    await replaceTokenKeys(this.#deps.database, this.#makeKey());
+    await this.#load();
+  }
+
+  /** Another replica changed the keys. */
+  async reload(): Promise<void> {
+    await this.#load();
+  }
+
+  /**
+   * What an operator's tokens carry. It changes with the admin token and with the secret key, so
+   * that changing either of them takes back all that were made before; it tells neither.
+   */
+  get operatorMark(): string {
+    const { adminToken, secretKey } = this.#config;
+    const mac = createHmac('sha256', secretKey).update(`operator's tokens ${adminToken}`);
+    return encodeBase58(mac.digest().subarray(0, 16));
   }
 
   /** The public keys, for `/.well-known/jwks.json`. */
@@ -94,9 +112,19 @@ export class Tokens {
     claims: Pick<TokenClaims, 'sub' | 'context_id' | 'executor_public_key'>,
   ): Promise<TokenPair> {
     const { accessTokenMs, refreshTokenMs } = this.#config;
+    // Another replica may have taken the keys back.
+    if (this.#isStale()) await this.#load();
+    const { sub, context_id, executor_public_key } = claims;
+    const isOperator = keyOfMaker(sub) === null;
+    const own = {
+      sub,
+      context_id,
+      executor_public_key,
+      ...(isOperator ? { operator: this.operatorMark } : {}),
+    };
     return {
-      access_token: await this.#sign({ ...claims, token_type: 'access' }, accessTokenMs),
-      refresh_token: await this.#sign({ ...claims, token_type: 'refresh' }, refreshTokenMs),
+      access_token: await this.#sign({ ...own, token_type: 'access' }, accessTokenMs),
+      refresh_token: await this.#sign({ ...own, token_type: 'refresh' }, refreshTokenMs),
     };
   }
 
@@ -149,34 +177,64 @@ export class Tokens {
 
   async #verify(token: string): Promise<TokenClaims> {
     const kid = keyIdOf(token);
-    const { payload } = await jwtVerify(token, await this.#publicKeyOf(kid), {
+    const key = await this.#publicKeyOf(kid);
+    const { payload } = await jwtVerify(token, key, {
       algorithms: ['EdDSA'],
       issuer: ISSUER,
       currentDate: new Date(this.#deps.clock.nowMs()),
     });
+    // Not from memory: a key that another replica took back verifies nothing from that moment.
+    if (kid === undefined || !(await hasTokenKey(this.#deps.database, kid))) {
+      throw new errors.JWSInvalid('unknown key');
+    }
     return claimsSchema.parse(payload);
   }
 
   /** Another replica may have made a key since the last look. */
   async #publicKeyOf(keyId: string | undefined): Promise<KeyObject> {
     const find = () => this.#keys.find((key) => key.keyId === keyId)?.publicKey;
-    if (find() === undefined && this.#deps.clock.monotonicMs() - this.#loadedMs > RELOAD_MS) {
-      await this.#load();
-    }
+    if (find() === undefined && this.#isStale()) await this.#load();
     const key = find();
     if (key === undefined) throw new errors.JWSInvalid('unknown key');
     return key;
+  }
+
+  #isStale(): boolean {
+    return this.#deps.clock.monotonicMs() - this.#loadedMs > RELOAD_MS;
+  }
+
+  #makeKey(): Omit<TokenKeyRow, 'createdAt'> {
+    const { random } = this.#deps;
+    const { publicKey, privateKey } = generateKeyPair(random);
+    const keyId = encodeBase58(publicKey.subarray(0, 8));
+    const { secretKey } = this.#config;
+    const sealedPrivateKey = sealBox(secretKey, privateKey, tokenKeyPurpose(keyId), random);
+    return { keyId, publicKey, sealedPrivateKey };
   }
 
   async #load(): Promise<void> {
     this.#loadedMs = this.#deps.clock.monotonicMs();
     const rows = await listTokenKeys(this.#deps.database);
     this.#keys = rows.map(({ keyId, sealedPrivateKey, createdAt }) => {
-      const seed = openBox(this.#config.secretKey, sealedPrivateKey, tokenKeyPurpose(keyId));
-      const privateKey = privateKeyObject(seed);
+      const privateKey = privateKeyObject(this.#unseal(keyId, sealedPrivateKey));
       return { keyId, privateKey, publicKey: createPublicKey(privateKey), createdAt };
     });
   }
+
+  #unseal(keyId: string, sealed: Uint8Array): Uint8Array {
+    try {
+      return openBox(this.#config.secretKey, sealed, tokenKeyPurpose(keyId));
+    } catch (error) {
+      const reason =
+        'node.secretKey does not open the token keys in the database: give the right one';
+      throw new Error(reason, { cause: error });
+    }
+  }
+}
+
+/** The client key that made a token, from its subject; null when an operator did. */
+export function keyOfMaker(sub: string): string | null {
+  return /^client-key:(.+)$/.exec(sub)?.[1] ?? null;
 }
 
 /** Undefined for a token that is none: its verification says so. */

@@ -19,7 +19,7 @@ import { decodeClientKey } from './client-key.ts';
 import type { AuthConfig } from './config.ts';
 import { isEqual } from './login.ts';
 import type { RateLimits } from './rate-limits.ts';
-import type { TokenClaims, Tokens } from './tokens.ts';
+import { keyOfMaker, type TokenClaims, type Tokens } from './tokens.ts';
 
 export interface VerifierOptions {
   readonly deps: ServiceDeps;
@@ -117,14 +117,21 @@ export class Verifier {
     return { id: `identity:${identity}`, kind: 'jwt', grants, executorPublicKey: identity };
   }
 
-  /** A token lives no longer than the client key that made it. Throws AppError `unauthorized`. */
+  /**
+   * A token lives no longer than the client key that made it; an operator's, for whom this is null,
+   * no longer than the admin token and the secret key. Throws AppError `unauthorized`.
+   */
   async demandMaker({
     sub,
     iat,
     context_id: contextId,
-  }: Pick<TokenClaims, 'sub' | 'iat' | 'context_id'>): Promise<ClientKey | null> {
-    const signingKey = /^client-key:(.+)$/.exec(sub)?.[1];
-    if (signingKey === undefined) return null;
+    operator,
+  }: Pick<TokenClaims, 'sub' | 'iat' | 'context_id' | 'operator'>): Promise<ClientKey | null> {
+    const signingKey = keyOfMaker(sub);
+    if (signingKey === null) {
+      if (operator === this.#options.tokens.operatorMark) return null;
+      throw refused('Token not valid.');
+    }
     const key = await this.#demandKey(signingKey);
     const isOfThisLogin = iat >= Math.floor(key.createdAt.getTime() / 1_000);
     const isOfItsContext = key.contextId === null || key.contextId === contextId;

@@ -126,10 +126,9 @@ export async function startNode(config: NodeConfig): Promise<RunningNode> {
   ];
   const doors = services.flatMap(({ door }) => (door === undefined ? [] : [door]));
   const server = stack.use(new DoorServer(doors));
-  for (const service of services) {
-    stack.use(service);
-    await service.start();
-  }
+  // All of them are disposed of when one does not start: they hold threads from the beginning.
+  for (const service of services) stack.use(service);
+  for (const service of services) await service.start();
   const internal = await startInternalServer({
     host: config.internalHost ?? LOOPBACK,
     port: config.internalPort,

@@ -17,7 +17,7 @@ import { startNode } from './compose.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { demoContexts, moveDemo } from './demo-data.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
-import { settleSecretKey } from './secret-key.ts';
+import { demandSecretKey, settleSecretKey } from './secret-key.ts';
 import { startNatsServer } from './nats-server.ts';
 
 export interface StandaloneOptions {
@@ -106,6 +106,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
   } catch (error) {
     process.stderr.write(`cairn: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exitCode = 1;
+    // Everything was stopped; should something hold the process all the same, it ends here.
+    setTimeout(() => process.exit(1), FORCE_EXIT_MS).unref();
   }
 }
 
@@ -150,8 +152,11 @@ async function secretKeyOf(
 ): Promise<Uint8Array> {
   const given = config.values.node.secretKey;
   if (given === undefined) return await settleSecretKey(directory, { url, tls }, rotateSecretKey);
-  if (!rotateSecretKey) return given;
-  throw new Error('node.secretKey is given by the configuration: it cannot be rotated');
+  if (rotateSecretKey) {
+    throw new Error('node.secretKey is given by the configuration: it cannot be rotated');
+  }
+  await demandSecretKey(given, { url, tls });
+  return given;
 }
 
 /** Before anything is made: a taken port would only be noticed at the end. */

@@ -52,6 +52,15 @@ export async function resealSecrets(
   });
 }
 
+/** True when there is anything that only the right key opens. */
+export async function holdsSecrets({ kysely }: Database): Promise<boolean> {
+  const tokenKey = await kysely.selectFrom('token_keys').select('key_id').limit(1).execute();
+  if (tokenKey.length > 0) return true;
+  const members = kysely.selectFrom('members').select('public_key');
+  const sealed = members.where('sealed_private_key', 'is not', null).limit(1);
+  return (await sealed.execute()).length > 0;
+}
+
 /** True when this key opens what the database holds, or there is nothing to open. */
 export async function canOpenSecrets(database: Database, key: Uint8Array): Promise<boolean> {
   const row = await database.kysely

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,6 +105,77 @@ test('the secret key is rotated, and a rotation that was cut off is finished or 
   await works(node);
   expect(await readFile(path('secret-key'), 'utf8')).toBe(after);
   await expect(readFile(path('secret-key.next'))).rejects.toThrow('ENOENT');
+});
+
+test('a start that cannot be ends with the reason, and makes no new secret key', async () => {
+  await writeFile(join(data, 'access.toml'), '[[user]]\nallow = "context_fly"\n');
+  expect(await NodeProcess.run({ data, args: ['--no-demo', '--log-level=fatal'] })).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^cairn: the access file .*is not used: .*context_fly/) as string,
+  });
+  await rm(join(data, 'access.toml'));
+
+  const key = join(data, 'secrets', 'secret-key');
+  await rename(key, `${key}.kept`);
+  expect(await NodeProcess.run({ data, args: ['--no-demo'] })).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^cairn: .*secret-key is missing.*backup/) as string,
+  });
+  await expect(readFile(key)).rejects.toThrow('ENOENT');
+  await writeFile(key, `${'00'.repeat(32)}\n`);
+  expect(await NodeProcess.run({ data, args: ['--no-demo'] })).toEqual({
+    code: 1,
+    stderr: expect.stringContaining('secret-key is not the key') as string,
+  });
+  await rename(`${key}.kept`, key);
+  await using node = await NodeProcess.start({ data, args: ['--no-demo'] });
+  expect((await fetch(`${node.internalUrl}/readyz`)).status).toBe(200);
+});
+
+test('a new admin token, or a new secret key, ends the tokens made with the admin token', async () => {
+  const start = (...args: string[]) => NodeProcess.start({ data, args: ['--no-demo', ...args] });
+  interface Pair {
+    readonly access_token: string;
+    readonly refresh_token: string;
+  }
+  const makePair = async ({ client }: NodeProcess) => {
+    const contextId = await client.open('kv-store');
+    const base = `/admin-api/contexts/${contextId}/identities-owned`;
+    const { identities } = await client.admin<{ identities: string[] }>(base);
+    const body = { contextId, executorPublicKey: identities[0] };
+    return { contextId, pair: await client.admin<Pair>('/admin-api/generate-jwt-token', body) };
+  };
+  const use = async (
+    { url }: NodeProcess,
+    { contextId, pair }: { contextId: string; pair: Pair },
+  ) => {
+    const status = async (path: string, body: object) => {
+      const headers = {
+        'content-type': 'application/json',
+        ...(path === '/jsonrpc' ? { authorization: `Bearer ${pair.access_token}` } : {}),
+      };
+      const init = { method: 'POST', headers, body: JSON.stringify(body) };
+      return (await fetch(new URL(path, url), init)).status;
+    };
+    const params = { contextId, method: 'len', argsJson: {} };
+    return [
+      await status('/jsonrpc', { jsonrpc: '2.0', id: 1, method: 'query', params }),
+      await status('/admin-api/refresh-jwt-token', { refreshToken: pair.refresh_token }),
+    ];
+  };
+
+  const first = await start();
+  const old = await makePair(first);
+  await first.end('SIGINT');
+  await rm(join(data, 'secrets', 'admin-token'));
+  const second = await start();
+  expect(await use(second, old)).toEqual([401, 401]);
+  const next = await makePair(second);
+  const spare = await makePair(second);
+  expect(await use(second, next)).toEqual([200, 200]);
+  await second.end('SIGINT');
+  await using third = await start('--rotate-secret-key');
+  expect(await use(third, spare)).toEqual([401, 401]);
 });
 
 test('SIGHUP reads the access file again', async () => {

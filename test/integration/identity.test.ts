@@ -504,6 +504,38 @@ describe('revoking', () => {
   });
 });
 
+describe('taking back an operator’s tokens', () => {
+  const refresh = (url: string, { refresh_token: refreshToken }: Tokens) =>
+    postOpen(new Client(url, ''), '/admin-api/refresh-jwt-token', { refreshToken });
+  const len = async (url: string, { access_token: token }: Tokens) =>
+    (
+      await postOpen(
+        new Client(url, ''),
+        '/jsonrpc',
+        { jsonrpc: '2.0', id: 1, method: 'query', params: query() },
+        bearer(token),
+      )
+    )[0];
+
+  test('revoking everything ends them at once, on all replicas and open sockets', async () => {
+    const tokens = await tokenFor(bearer(client.token));
+    await using replica = await startTestNode({ database: node.database, nodeName: 'replica' });
+    await using socket = await WsClient.connect(replica.url, tokens.access_token);
+    await socket.subscribe([contextId]);
+    expect([await len(node.url, tokens), await len(replica.url, tokens)]).toEqual([200, 200]);
+
+    await client.fetch('/admin-api/identity/keys', { method: 'DELETE' });
+
+    await eventually(() => socket.closed?.code === 1008, 1_000);
+    for (const { url } of [node, replica]) {
+      await eventually(async () => (await len(url, tokens)) === 401, 1_000);
+      expect((await refresh(url, tokens))[0]).toBe(403);
+    }
+    const next = await tokenFor(bearer(client.token));
+    expect([await len(node.url, next), await len(replica.url, next)]).toEqual([200, 200]);
+  });
+});
+
 interface Tokens {
   readonly access_token: string;
   readonly refresh_token: string;
