@@ -1,19 +1,16 @@
 import type { ServerResponse } from 'node:http';
 import type { BusSubscription } from '#shared/bus/bus.ts';
 import { subjects } from '#shared/bus/subjects.ts';
-import { encodeEvents } from '#shared/protocol/websocket.ts';
-import type { LogNotice } from '#shared/protocol/log-notice.ts';
 import { createAuthenticate, recheck } from '#shared/service/authenticate.ts';
 import type { Service, ServiceDeps } from '#shared/service/service.ts';
 import type { FanoutConfig } from './config.ts';
 import { ContextFeed } from './delivery/context-feed.ts';
-import type { LogEntry } from './delivery/frame-ring.ts';
 import { Gate } from '#shared/util/gate.ts';
 import { createLogReader } from './delivery/log-reader.ts';
 import { createFanoutMetrics } from './metrics.ts';
 import { FeedRegistry } from './subscriptions/feed-registry.ts';
 import { Connections } from './ws/connections.ts';
-import { encodeTextFrame } from './ws/text-frame.ts';
+import { webSocketFormat } from './ws/web-socket-format.ts';
 
 const LOG_READS_MAX = 8;
 
@@ -21,7 +18,7 @@ const LOG_READS_MAX = 8;
 export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Service {
   const { bus, clock, database, log } = deps;
   const metrics = createFanoutMetrics(deps.metrics);
-  const openLog = createLogReader(database, new Gate(LOG_READS_MAX));
+  const openLog = createLogReader(database, new Gate(LOG_READS_MAX), () => metrics.reads.inc());
   const onError = (error: unknown) => log.warn({ err: error }, 'fanout error');
   let isReady = false;
   let changes: BusSubscription | undefined;
@@ -30,10 +27,10 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
     bus,
     contextsMax: config.contextsMax,
     onError,
-    open: (contextId) =>
+    open: (contextId, onMove) =>
       new ContextFeed({
         log: openLog(contextId),
-        encode,
+        onMove,
         ringMax: config.ringMax,
         ringBytesMax: config.ringBytesMax,
         onHeal: () => metrics.heals.inc(),
@@ -48,6 +45,7 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
     recheck: (credentials) => recheck(bus, clock, credentials),
     connection: {
       registry,
+      format: webSocketFormat(config.dialect),
       onDelivered: (frames) => metrics.delivered.inc(frames),
       onCount: (change) => metrics.subscriptions.inc(change),
       onError,
@@ -78,13 +76,6 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
       registry.close();
     },
   };
-
-  /** Once per transaction; every socket gets the same bytes. */
-  function encode(notice: LogNotice): LogEntry {
-    const frames = encodeEvents(notice, config.dialect).map(encodeTextFrame);
-    const { sequence, hash } = notice;
-    return { sequence, hash, bytes: Buffer.concat(frames), frames: frames.length };
-  }
 }
 
 function demandUpgrade(response: ServerResponse): void {

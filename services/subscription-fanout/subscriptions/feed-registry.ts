@@ -4,11 +4,12 @@ import type { ContextId } from '#shared/domain/ids.ts';
 import { partitionOf } from '#shared/protocol/internal-messages.ts';
 import { decodeBeacon, decodeNotice, type LogPosition } from '#shared/protocol/log-notice.ts';
 import type { ContextFeed } from '../delivery/context-feed.ts';
+import { type Deliverer, Flusher } from '../delivery/flusher.ts';
 
 export interface FeedRegistryOptions {
   readonly bus: Bus;
   readonly contextsMax: number;
-  readonly open: (contextId: ContextId) => ContextFeed;
+  readonly open: (contextId: ContextId, onMove: (feed: Deliverer) => void) => ContextFeed;
   readonly onError: (error: unknown) => void;
 }
 
@@ -22,6 +23,7 @@ interface Listened {
 export class FeedRegistry {
   readonly #options: FeedRegistryOptions;
   readonly #feeds = new Map<ContextId, Listened>();
+  readonly #flusher = new Flusher();
   #beacons: BusSubscription | undefined;
 
   constructor(options: FeedRegistryOptions) {
@@ -53,7 +55,7 @@ export class FeedRegistry {
     const subscription = this.#options.bus.subscribe(subjects.log(contextId), (payload) =>
       this.#guard(() => feed?.accept(decodeNotice(payload))),
     );
-    feed = this.#options.open(contextId);
+    feed = this.#options.open(contextId, (moved) => this.#flusher.schedule(moved));
     this.#feeds.set(contextId, { feed, subscription, users: 1 });
     return feed;
   }

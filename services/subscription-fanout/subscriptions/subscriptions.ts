@@ -2,6 +2,7 @@ import type { ContextId } from '#shared/domain/ids.ts';
 import type { ClientFrame, FrameError, SincePosition } from '#shared/protocol/websocket.ts';
 import type { ContextFeed } from '../delivery/context-feed.ts';
 import { Cursor, type Outlet } from '../delivery/cursor.ts';
+import type { FrameFormat } from '../delivery/frame-view.ts';
 import type { FeedRegistry } from './feed-registry.ts';
 
 export type SubscribeFrame = Extract<ClientFrame, { kind: 'subscribe' }>;
@@ -11,6 +12,7 @@ export interface SubscriptionsOptions {
   readonly outlet: Outlet;
   readonly subscriptionsMax: number;
   readonly subscribeMs: number;
+  readonly format: FrameFormat;
   /** Called with +1 or −1. */
   readonly onCount: (change: number) => void;
 }
@@ -40,13 +42,18 @@ export class Subscriptions {
       return;
     }
     reply(null);
+    const { format, outlet } = this.#options;
     for (const [contextId, feed] of feeds) {
       const since = frame.since.get(contextId);
       const next = (since === undefined ? feed.head : since.sequence) + 1n;
-      this.#cursors.set(contextId, new Cursor(feed, this.#options.outlet, next));
+      this.#cursors.set(contextId, new Cursor(feed.view(format), outlet, next));
       this.#options.onCount(1);
     }
     this.pump();
+  }
+
+  get size(): number {
+    return this.#cursors.size;
   }
 
   get contextIds(): readonly ContextId[] {

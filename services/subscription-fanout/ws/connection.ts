@@ -9,7 +9,7 @@ import {
 import type { ContextId } from '#shared/domain/ids.ts';
 import { can, type Principal } from '#shared/domain/permissions.ts';
 import type { Outlet } from '../delivery/cursor.ts';
-import type { LogEntry } from '../delivery/frame-ring.ts';
+import type { Batch, FrameFormat } from '../delivery/frame-view.ts';
 import type { FeedRegistry } from '../subscriptions/feed-registry.ts';
 import { Subscriptions } from '../subscriptions/subscriptions.ts';
 import { encodeTextFrame } from './text-frame.ts';
@@ -25,6 +25,7 @@ export interface ConnectionOptions {
   readonly webSocket: WebSocket;
   readonly socket: Duplex;
   readonly registry: FeedRegistry;
+  readonly format: FrameFormat;
   readonly subscriptionsMax: number;
   readonly subscribeMs: number;
   readonly outgoingBytesMax: number;
@@ -59,13 +60,10 @@ export class Connection implements Outlet {
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#principal = options.principal;
-    const { webSocket, socket, registry, subscriptionsMax, subscribeMs, onCount } = options;
+    const { webSocket, socket } = options;
     this.#subscriptions = new Subscriptions({
-      registry,
+      ...options,
       outlet: this,
-      subscriptionsMax,
-      subscribeMs,
-      onCount,
     });
     webSocket.on('message', (data, isBinary) => this.#receive(data, isBinary));
     webSocket.on('pong', () => {
@@ -85,10 +83,12 @@ export class Connection implements Outlet {
     return !this.#isLagging;
   }
 
-  write(entry: LogEntry): void {
-    if (entry.frames === 0) return;
-    this.#writeBytes(entry.bytes);
-    this.#options.onDelivered(entry.frames);
+  write({ bytes, frames }: Batch): void {
+    if (frames === 0) return;
+    // Of one context all that is due comes in one batch.
+    if (this.#subscriptions.size === 1) this.#writeNow(bytes);
+    else this.#writeSoon(bytes);
+    this.#options.onDelivered(frames);
   }
 
   /** Pings, or ends the connection when the last pings found no answer. */
@@ -191,11 +191,11 @@ export class Connection implements Outlet {
 
   #send(text: string): void {
     if (this.#options.webSocket.readyState !== this.#options.webSocket.OPEN) return;
-    this.#writeBytes(encodeTextFrame(text));
+    this.#writeSoon(encodeTextFrame(text));
   }
 
   /** What is written in one turn of the event loop leaves in one system call. */
-  #writeBytes(bytes: Buffer): void {
+  #writeSoon(bytes: Buffer): void {
     const { socket } = this.#options;
     if (!this.#isCorked) {
       this.#isCorked = true;
@@ -205,8 +205,12 @@ export class Connection implements Outlet {
         socket.uncork();
       });
     }
+    this.#writeNow(bytes);
+  }
+
+  #writeNow(bytes: Buffer): void {
     this.#bytesOut += bytes.length;
-    socket.write(bytes);
+    this.#options.socket.write(bytes);
   }
 
   #onDrain(): void {

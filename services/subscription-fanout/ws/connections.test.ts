@@ -9,15 +9,15 @@ import { type Principal, UNRESTRICTED } from '#shared/domain/permissions.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
 import { encodeNotice, type LogNotice } from '#shared/protocol/log-notice.ts';
-import { encodeEvents } from '#shared/protocol/websocket.ts';
 import { TrustedProxies } from '#shared/service/trusted-proxies.ts';
 import { systemClock } from '#shared/util/clock.ts';
 import { fanoutConfigSchema } from '../config.ts';
 import { ContextFeed } from '../delivery/context-feed.ts';
+import type { Deliverer } from '../delivery/flusher.ts';
 import { FakeLog } from '../delivery/fake-log.ts';
 import { FeedRegistry } from '../subscriptions/feed-registry.ts';
 import { Connections } from './connections.ts';
-import { encodeTextFrame } from './text-frame.ts';
+import { webSocketFormat } from './web-socket-format.ts';
 
 const contextId = ZERO_ID as ContextId;
 const config = fanoutConfigSchema.parse({
@@ -54,7 +54,13 @@ beforeEach(async () => {
       return principal;
     },
     recheck: async () => principal,
-    connection: { registry, onDelivered: ignore, onCount: ignore, onError: fail },
+    connection: {
+      registry,
+      format: webSocketFormat(config.dialect),
+      onDelivered: ignore,
+      onCount: ignore,
+      onError: fail,
+    },
     onConnections: ignore,
   });
   registry.start();
@@ -161,14 +167,10 @@ it('tells clients that it goes away', async () => {
   expect(await closed).toBe(1012);
 });
 
-function open(): ContextFeed {
+function open(_contextId: ContextId, onMove: (feed: Deliverer) => void): ContextFeed {
   return new ContextFeed({
     log,
-    encode: (notice) => {
-      const frames = encodeEvents(notice, config.dialect).map(encodeTextFrame);
-      const { sequence, hash } = notice;
-      return { sequence, hash, bytes: Buffer.concat(frames), frames: frames.length };
-    },
+    onMove,
     ringMax: 10,
     ringBytesMax: 1_000_000,
     onHeal: ignore,

@@ -29,7 +29,10 @@ export interface ConnectionsOptions {
   readonly proxies: TrustedProxies;
   /** Judges the credentials of an open connection again; null when they are refused now. */
   readonly recheck: (credentials: Credentials) => Promise<Principal | null>;
-  readonly connection: Pick<ConnectionOptions, 'registry' | 'onDelivered' | 'onCount' | 'onError'>;
+  readonly connection: Pick<
+    ConnectionOptions,
+    'registry' | 'format' | 'onDelivered' | 'onCount' | 'onError'
+  >;
   /** Called with the number of open connections when it changed. */
   readonly onConnections: (open: number) => void;
 }
