@@ -18,6 +18,16 @@ export const fanoutConfigSchema = z
       .min(1)
       .default(100_000)
       .describe('Contexts that this replica follows at once, over all connections.'),
+    lingerMs: z
+      .int()
+      .min(0)
+      .default(30_000)
+      .describe('How long a context is followed after its last listener left.'),
+    lingerContextsMax: z
+      .int()
+      .min(0)
+      .default(1_000)
+      .describe('Contexts that are followed for nobody; those left first go first.'),
     frameBytesMax: z.int().min(1_024).default(65_536).describe('Largest frame of a client.'),
     outgoingBytesMax: z
       .int()

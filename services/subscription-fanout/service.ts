@@ -24,8 +24,9 @@ export function createFanoutService(deps: ServiceDeps, config: FanoutConfig): Se
   let changes: BusSubscription | undefined;
 
   const registry = new FeedRegistry({
+    ...config,
     bus,
-    contextsMax: config.contextsMax,
+    clock,
     onError,
     open: (contextId, onMove) =>
       new ContextFeed({

@@ -44,7 +44,15 @@ beforeEach(async () => {
   log = new FakeLog(contextId);
   handlers = new Map();
   clients = [];
-  const registry = new FeedRegistry({ bus: fakeBus(), contextsMax: 10, onError: fail, open });
+  const registry = new FeedRegistry({
+    bus: fakeBus(),
+    clock: systemClock,
+    contextsMax: 10,
+    lingerMs: 0,
+    lingerContextsMax: 10,
+    onError: fail,
+    open,
+  });
   connections = new Connections({
     proxies: TrustedProxies.none,
     config,

@@ -14,6 +14,16 @@ export type ClientsCommand =
       readonly hello: readonly (string | null)[];
       /** What one delivery is: a frame, or so many bytes of payload. */
       readonly unit: 'frame' | number;
+      /**
+       * Who comes back: the `i`th stands `i % span` transactions after `first`, which it says where
+       * its hello has `SINCE`, and is there once it has every frame up to `head`.
+       */
+      readonly missed?: {
+        readonly first: number;
+        readonly span: number;
+        readonly head: number;
+        readonly framesPerTransaction: number;
+      };
     }
   /** Tells `{round}` whenever every socket had another `units` deliveries. */
   | { readonly kind: 'begin'; readonly units: number; readonly roundsRecorded: number }
@@ -39,6 +49,7 @@ interface Client {
 }
 
 const CONNECTS_AT_ONCE = 100;
+export const SINCE = '$since';
 const shared = Buffer.alloc(262_144);
 let clients: Client[] = [];
 let unit: 'frame' | number = 'frame';
@@ -65,7 +76,8 @@ async function run(command: ClientsCommand): Promise<ClientsReply> {
     const opener = async () => {
       while (next < command.sockets) clients.push(await open(command, next++));
     };
-    await Promise.all(Array.from({ length: CONNECTS_AT_ONCE }, opener));
+    const atOnce = command.missed === undefined ? CONNECTS_AT_ONCE : command.sockets;
+    await Promise.all(Array.from({ length: atOnce }, opener));
     return { kind: 'open' };
   }
   if (command.kind === 'begin') {
@@ -100,7 +112,7 @@ async function run(command: ClientsCommand): Promise<ClientsReply> {
 }
 
 function open(
-  { port, path, hello }: Extract<ClientsCommand, { kind: 'open' }>,
+  { port, path, hello, missed }: Extract<ClientsCommand, { kind: 'open' }>,
   index: number,
 ): Promise<Client> {
   return new Promise((resolve, reject) => {
@@ -118,6 +130,7 @@ function open(
         },
       },
     });
+    const since = missed === undefined ? 0 : missed.first + (index % missed.span);
     const client: Client = {
       socket,
       index,
@@ -149,12 +162,23 @@ function open(
 
     function greet(step: number): void {
       const text = hello[step];
-      if (text === undefined) {
-        client.onFrame = null;
-        return resolve(client);
-      }
-      if (text !== null) socket.write(maskedFrame(text));
+      if (text === undefined) return catchUp();
+      if (text !== null) socket.write(maskedFrame(text.replace(SINCE, String(since))));
       client.onFrame = () => greet(step + 1);
+    }
+
+    function catchUp(): void {
+      let left = missed === undefined ? 0 : (missed.head - since) * missed.framesPerTransaction;
+      client.onFrame = () => {
+        left -= 1;
+        if (left <= 0) finish();
+      };
+      if (left === 0) finish();
+    }
+
+    function finish(): void {
+      client.onFrame = null;
+      resolve(client);
     }
   });
 }
