@@ -89,7 +89,14 @@ function createRegistry({
       const log = new FakeLog(contextId);
       logs.set(contextId, log);
       const limits = { ringMax: 10, ringBytesMax: 10_000 };
-      return new ContextFeed({ log, onMove, onHeal: () => undefined, onError: fail, ...limits });
+      return new ContextFeed({
+        contextId,
+        log,
+        onMove,
+        onHeal: () => undefined,
+        onError: fail,
+        ...limits,
+      });
     },
   });
   return {
