@@ -20,6 +20,7 @@ const format: FrameFormat = {
 function createFeed(log: FakeLog, ringMax = 8): ContextFeed {
   const flusher = new Flusher();
   return new ContextFeed({
+    contextId,
     log,
     onMove: (feed) => flusher.schedule(feed),
     ringMax,

@@ -1,4 +1,4 @@
-import { type TransactionHash, ZERO_ID } from '#shared/domain/ids.ts';
+import { type ContextId, type TransactionHash, ZERO_ID } from '#shared/domain/ids.ts';
 import { isWholeNotice, type LogNotice, type LogPosition } from '#shared/protocol/log-notice.ts';
 import { backoff } from '#shared/util/backoff.ts';
 import type { Deliverer } from './flusher.ts';
@@ -10,6 +10,7 @@ const PAGE_ROWS = 256;
 const PENDING_MAX = 256;
 
 export interface ContextFeedOptions {
+  readonly contextId: ContextId;
   readonly log: ContextLog;
   /** Called after something was added, before it is delivered. */
   readonly onMove: (feed: Deliverer) => void;
@@ -50,6 +51,10 @@ export class ContextFeed implements Deliverer {
     this.#options = options;
     this.#ring = new NoticeRing(options.ringMax, options.ringBytesMax);
     this.ready = this.#open();
+  }
+
+  get contextId(): ContextId {
+    return this.#options.contextId;
   }
 
   /** Sequence of the last entry delivered. Call it only when `ready` has settled. */

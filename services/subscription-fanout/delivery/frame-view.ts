@@ -1,3 +1,4 @@
+import type { ContextId } from '#shared/domain/ids.ts';
 import type { LogNotice } from '#shared/protocol/log-notice.ts';
 import type { ContextFeed } from './context-feed.ts';
 import type { Cursor } from './cursor.ts';
@@ -22,12 +23,26 @@ export interface Batch {
   readonly bytes: Buffer;
   /** How many frames the bytes are. */
   readonly frames: number;
+  readonly contextId: ContextId;
+  /** Each transaction of it by itself, in order. */
+  readonly pieces: () => Iterable<Piece>;
+}
+
+interface Piece {
+  readonly sequence: bigint;
+  readonly bytes: Buffer;
+  readonly frames: number;
 }
 
 interface Block extends Batch {
   readonly first: bigint;
   /** Where each transaction begins. */
-  readonly starts: readonly { readonly bytes: number; readonly frames: number }[];
+  readonly starts: readonly Start[];
+}
+
+interface Start {
+  readonly bytes: number;
+  readonly frames: number;
 }
 
 const BATCH_ENTRIES_MAX = 256;
@@ -114,7 +129,7 @@ export class FrameView {
   /** At least one entry, and no more than a lagging subscriber can afford to drop. */
   #join(notices: Iterable<LogNotice>): Block {
     const parts: Buffer[] = [];
-    const starts: { bytes: number; frames: number }[] = [];
+    const starts: Start[] = [];
     let first = 0n;
     let bytes = 0;
     let frames = 0;
@@ -129,6 +144,8 @@ export class FrameView {
     }
     const [only] = parts;
     const block: Block = {
+      contextId: this.#feed.contextId,
+      pieces: () => piecesOf(block, 0),
       first,
       next: first + BigInt(starts.length),
       bytes: parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes),
@@ -153,8 +170,26 @@ export class FrameView {
 
 function cut(block: Block, from: bigint): Batch {
   if (from === block.first) return block;
-  const start = block.starts[Number(from - block.first)];
+  const index = Number(from - block.first);
+  const start = block.starts[index];
   if (start === undefined) throw new Error('the sequence is outside of the block');
-  const { next, bytes, frames } = block;
-  return { next, bytes: bytes.subarray(start.bytes), frames: frames - start.frames };
+  return {
+    contextId: block.contextId,
+    next: block.next,
+    bytes: block.bytes.subarray(start.bytes),
+    frames: block.frames - start.frames,
+    pieces: () => piecesOf(block, index),
+  };
+}
+
+function* piecesOf({ first, starts, bytes, frames }: Block, from: number): Generator<Piece> {
+  for (let index = from; index < starts.length; index += 1) {
+    const start = starts[index] ?? { bytes: 0, frames: 0 };
+    const end = starts[index + 1] ?? { bytes: bytes.length, frames };
+    yield {
+      sequence: first + BigInt(index),
+      bytes: bytes.subarray(start.bytes, end.bytes),
+      frames: end.frames - start.frames,
+    };
+  }
 }
