@@ -114,7 +114,13 @@ export class Verifier {
         can(makers, permission, contextId),
     );
     const grants = [{ permissions, contexts: [contextId] }];
-    return { id: `identity:${identity}`, kind: 'jwt', grants, executorPublicKey: identity };
+    return {
+      id: `identity:${identity}`,
+      kind: 'jwt',
+      grants,
+      executorPublicKey: identity,
+      expiresMs: claims.exp * 1_000,
+    };
   }
 
   /**

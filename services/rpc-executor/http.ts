@@ -1,38 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Logger } from 'pino';
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
-import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
 import type { Principal } from '#shared/domain/permissions.ts';
-import { parsePublicKey } from '#shared/protocol/ids.ts';
+import { answerCall, type CallOptions } from '#shared/service/answer-call.ts';
 import { authorize } from '#shared/service/authorize.ts';
-import {
-  encodeError,
-  encodeResult,
-  type ParsedRequest,
-  parseJsonRpcBody,
-  type RpcError,
-} from '#shared/protocol/json-rpc.ts';
-import type { ParsedCall } from '#shared/protocol/json-rpc-call.ts';
-import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
+import { rpcErrorOf } from '#shared/protocol/rpc-error.ts';
+import { encodeError, type ParsedRequest, parseJsonRpcBody } from '#shared/protocol/json-rpc.ts';
 import { type Authenticate, retryAfterOf } from '#shared/service/authenticate.ts';
 import { ANY_ORIGIN, CORS_HEADERS } from '#shared/service/cors.ts';
 import { readBody } from '#shared/service/read-body.ts';
-import { rpcErrorOf } from './rpc-error.ts';
 
-const PERMISSIONS = {
-  query: 'context_query',
-  mutate: 'context_mutate',
-  execute: 'context_mutate',
-  play: 'context_play',
-} as const;
-
-export interface JsonRpcOptions {
+export interface JsonRpcOptions extends CallOptions {
   readonly authenticate: Authenticate;
-  readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
   readonly bodyBytesMax: number;
   /** Requests in one array. */
   readonly batchMax: number;
-  readonly log: Logger;
 }
 
 /** Answers to one array, together: what is above it has to be asked for alone. */
@@ -72,7 +53,7 @@ async function handle(
       ? await answerBatch(options, parsed.requests, principal)
       : parsed.kind === 'error'
         ? encodeError(parsed.id, parsed.error)
-        : await call(options, parsed, principal);
+        : await answerCall(options, parsed, principal);
   send(response, 200, answer, 'application/json');
 }
 
@@ -86,7 +67,7 @@ async function answerBatch(
     requests.map(async (request) => {
       if (request.kind === 'error') return encodeError(request.id, request.error);
       try {
-        return await call(options, request, principal);
+        return await answerCall(options, request, principal);
       } catch (error) {
         return encodeError(request.id, rpcErrorOf(request.method, error));
       }
@@ -105,42 +86,6 @@ async function answerBatch(
   return `[${bounded.join(',')}]`;
 }
 
-async function call(
-  options: JsonRpcOptions,
-  parsed: ParsedCall,
-  principal: Principal,
-): Promise<string> {
-  const { contextId, method, payload, executorPublicKey, requestId, reportFuel } = parsed.params;
-  let reply: ExecuteReply;
-  try {
-    authorize(principal, PERMISSIONS[parsed.method], contextId);
-    reply = await options.execute({
-      kind: parsed.method,
-      contextId,
-      method,
-      payload,
-      executorPublicKey: identityOf(principal, executorPublicKey, contextId),
-      principal: principal.id,
-      requestId,
-    });
-  } catch (error) {
-    if (!(error instanceof AppError)) options.log.error({ err: error }, 'a call failed');
-    else if (error.code === 'unauthorized') throw error;
-    return encodeError(parsed.id, rpcErrorOf(parsed.method, error));
-  }
-  const { status, output, error } = reply.outcome;
-  const fuelUsed = reportFuel ? reply.outcome.fuelUsed : null;
-  if (status === 'failed') {
-    const failure: RpcError = {
-      type: 'FunctionCallError',
-      data: error ?? 'unknown failure',
-      ...(fuelUsed !== null && { fuelUsed: fuelUsed.toString() }),
-    };
-    return encodeError(parsed.id, failure);
-  }
-  return encodeResult(parsed.id, output, { ...reply, fuelUsed });
-}
-
 function isJson(type: string | undefined): boolean {
   return type === 'application/json' || /^application\/(.+\+)?json\b/i.test(type ?? '');
 }
@@ -152,20 +97,6 @@ function demandDoor({ url }: IncomingMessage, principal: Principal): void {
   if (!url?.startsWith('/jsonrpc/dev')) return;
   if (kind === 'node-key' || kind === 'admin-token' || kind === 'open') return;
   throw new AppError('unauthorized', '');
-}
-
-/** A token is for one identity, and for no other. */
-function identityOf(
-  { executorPublicKey }: Principal,
-  asked: PublicKey | null,
-  contextId: ContextId,
-): PublicKey | null {
-  if (executorPublicKey === null) return asked;
-  if (asked === null || asked === executorPublicKey) return parsePublicKey(executorPublicKey);
-  throw new AppError('forbidden', 'the token is for another identity', {
-    contextId,
-    publicKey: asked,
-  });
 }
 
 function sendFailure(response: ServerResponse, error: unknown): void {

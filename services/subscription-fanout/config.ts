@@ -18,6 +18,54 @@ export const fanoutConfigSchema = z
       .min(1)
       .default(100_000)
       .describe('Contexts that this replica follows at once, over all connections.'),
+    unauthenticatedMax: z
+      .int()
+      .min(0)
+      .default(100)
+      .describe('Connections that may be open without having authenticated.'),
+    authenticateMs: z
+      .int()
+      .min(100)
+      .default(5_000)
+      .describe('How long such a connection has to authenticate.'),
+    sseSubscriptionsMax: z
+      .int()
+      .min(1)
+      .max(128)
+      .default(64)
+      .describe('Contexts of one session of server-sent events: each is a part of every event id.'),
+    sseSessionsMax: z
+      .int()
+      .min(1)
+      .default(1_000)
+      .describe('Sessions of server-sent events of one principal.'),
+    sseSessionMs: z
+      .int()
+      .min(1_000)
+      .default(86_400_000)
+      .describe('How long such a session outlives its last stream’s beginning.'),
+    callsPerConnectionMax: z
+      .int()
+      .min(1)
+      .default(64)
+      .describe('Calls under way on one connection.'),
+    callsMax: z.int().min(1).default(4_096).describe('Calls under way, over all connections.'),
+    callMs: z.int().min(100).default(30_000).describe('How long a call may take.'),
+    drainMs: z
+      .int()
+      .min(0)
+      .default(5_000)
+      .describe('Longest time over which the connections are closed at the end.'),
+    lingerMs: z
+      .int()
+      .min(0)
+      .default(30_000)
+      .describe('How long a context is followed after its last listener left.'),
+    lingerContextsMax: z
+      .int()
+      .min(0)
+      .default(1_000)
+      .describe('Contexts that are followed for nobody; those left first go first.'),
     frameBytesMax: z.int().min(1_024).default(65_536).describe('Largest frame of a client.'),
     outgoingBytesMax: z
       .int()

@@ -19,6 +19,11 @@ export function createFanoutMetrics(registry: Registry) {
       help: 'Event frames written to sockets.',
       registers,
     }),
+    reads: new Counter({
+      name: 'cairn_fanout_log_reads_total',
+      help: 'Pages read from the log, for subscribers that were away or notices that were lost.',
+      registers,
+    }),
     heals: new Counter({
       name: 'cairn_fanout_heals_total',
       help: 'Times a context was read from the log because notices were missing.',

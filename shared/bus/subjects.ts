@@ -24,14 +24,14 @@ export const SUBJECTS: readonly Subject[] = [
   {
     subject: 'cairn.v1.execute.*',
     kind: 'request',
-    from: ['admin', 'rpc-executor'],
+    from: ['admin', 'rpc-executor', 'subscription-fanout'],
     to: ['rpc-executor'],
     what: 'Runs a call; the owner of the partition, which the last token is, answers.',
   },
   {
     subject: 'cairn.v1.executor.*',
     kind: 'request',
-    from: ['admin', 'rpc-executor'],
+    from: ['admin', 'rpc-executor', 'subscription-fanout'],
     to: ['rpc-executor'],
     what: 'Runs a call, of whatever partition; the executor of that id answers.',
   },
@@ -48,6 +48,13 @@ export const SUBJECTS: readonly Subject[] = [
     from: ['rpc-executor'],
     to: ['subscription-fanout'],
     what: 'Heads of a partition that moved; once a second, and at takeover.',
+  },
+  {
+    subject: 'cairn.v1.sse.*',
+    kind: 'notice',
+    from: ['subscription-fanout'],
+    to: ['subscription-fanout'],
+    what: 'What a session of server-sent events listens to changed, or another stream has it.',
   },
   {
     subject: 'cairn.v1.partitions.changed',
@@ -108,6 +115,7 @@ export const subjects = {
   everyBeacon: 'cairn.v1.beacon.*',
   partitionOfBeacon: (subject: string): number =>
     Number(subject.slice(subject.lastIndexOf('.') + 1)),
+  sseSession: (sessionId: string): string => `cairn.v1.sse.${sessionId}`,
   partitionsChanged: 'cairn.v1.partitions.changed',
   authVerify: 'cairn.v1.auth.verify',
   authOpenApi: 'cairn.v1.auth.openapi',

@@ -13,10 +13,10 @@ import type { ContextId } from './ids.ts';
  * | `context_read`         | see a context, its members, its size, its aliases      | GET `/admin-api/contexts…`, `/admin-api/alias/…` |
  * | `context_history`      | see the raw log and state, also of the past and of others | GET `/admin-api/contexts/:id/log`, `…/state`, `…/diff`, `…/history` |
  * | `context_fork`         | make a context that goes on from the log of this one   | POST `/admin-api/contexts/:id/fork` |
- * | `context_query`        | query                                                  | `/jsonrpc` |
- * | `context_mutate`       | mutate and execute                                     | `/jsonrpc` |
+ * | `context_query`        | query                                                  | `/jsonrpc`, `/ws` |
+ * | `context_mutate`       | mutate and execute                                     | `/jsonrpc`, `/ws` |
  * | `context_play`         | run scripts of one's own, past the application         | `/jsonrpc` |
- * | `context_subscribe`    | subscribe                                              | `/ws` |
+ * | `context_subscribe`    | subscribe                                              | `/ws`, `/sse` |
  * | `context_delete`       | delete a context                                       | DELETE `/admin-api/contexts/:id` |
  * | `context_upgrade`      | give a context another application                     | POST `/admin-api/contexts/:id/application` |
  * | `context_members`      | invite, grant and revoke capabilities                  | POST `/admin-api/contexts/invite`, `…/capabilities/…` |
@@ -70,6 +70,8 @@ export interface Principal {
   readonly grants: readonly Grant[];
   /** The only identity that it may act as, or null when it may choose. */
   readonly executorPublicKey: string | null;
+  /** Unix time in milliseconds at which its credentials end; absent where they do not. */
+  readonly expiresMs?: number;
 }
 
 export const UNRESTRICTED: readonly Grant[] = [{ permissions: '*', contexts: '*' }];

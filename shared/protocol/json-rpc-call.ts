@@ -31,7 +31,7 @@ export interface ParsedCall {
 
 type Members = ReadonlyMap<string, JsonNode>;
 
-const RPC_METHODS: readonly RpcMethod[] = ['query', 'mutate', 'execute', 'play'];
+export const RPC_METHODS: readonly RpcMethod[] = ['query', 'mutate', 'execute', 'play'];
 export const REQUEST_ID_CHARS_MAX = 128;
 
 /** Throws AppError `invalid_request` in the dialect's words. */

@@ -1,5 +1,6 @@
 import { decodeId } from '#shared/crypto/base58.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
+import { RPC_METHODS } from './json-rpc-call.ts';
 import type { LogNotice } from './log-notice.ts';
 
 /** Which generation of Calimero's events is sent; `both` sends all four. */
@@ -21,12 +22,17 @@ export interface SincePosition {
  */
 export type ClientFrame =
   | { readonly kind: 'ignored' }
+  /** Extension: a JSON-RPC 2.0 request, as `/jsonrpc` takes it. */
+  | { readonly kind: 'call'; readonly body: string }
+  /** Extension: who it is from now on. */
+  | { readonly kind: 'authenticate'; readonly id: FrameId; readonly token: string }
   | { readonly kind: 'invalid'; readonly id: FrameId; readonly reason: string }
   | {
       readonly kind: 'subscribe';
       readonly id: FrameId;
       readonly contextIds: readonly ContextId[];
       readonly since: ReadonlyMap<ContextId, SincePosition>;
+      readonly kinds: EventKinds;
     }
   | {
       readonly kind: 'unsubscribe';
@@ -34,38 +40,35 @@ export type ClientFrame =
       readonly contextIds: readonly ContextId[];
     };
 
+/** Extension: the only kinds of application events that are sent, ordered; null sends everything. */
+export type EventKinds = readonly string[] | null;
+
 export type FrameError =
   | { readonly type: 'ParseError'; readonly data: string }
   | { readonly type: 'InternalError'; readonly data: { readonly reason: string } }
-  | { readonly type: 'Unauthorized'; readonly data: { readonly contextId: ContextId } }
+  | {
+      readonly type: 'Unauthorized';
+      readonly data: { readonly contextId: ContextId } | { readonly reason: string };
+    }
   | {
       readonly type: 'ResyncRequired';
       readonly data: { readonly contextId: ContextId; readonly sequence: string };
     };
 
+const KINDS_MAX = 32;
+const KIND_CHARS_MAX = 256;
+const TOKEN_CHARS_MAX = 4_096;
 const U64_MAX = 2n ** 64n - 1n;
 const SEQUENCE_MAX = 2n ** 63n - 1n;
 
 /** Reads a client's text frame. Never throws. */
 export function parseClientFrame(text: string): ClientFrame {
   const message = parseObject(text);
+  if (message !== null && isCall(message)) return { kind: 'call', body: asCall(message, text) };
   const id = message === null ? undefined : parseId(message['id']);
   if (message === null || id === undefined) return { kind: 'ignored' };
   try {
-    const { method, params } = message;
-    if (method === undefined) throw new FrameFault('missing field `method`');
-    if (method !== 'subscribe' && method !== 'unsubscribe') {
-      throw new FrameFault(
-        typeof method === 'string'
-          ? `unknown variant \`${method}\`, expected \`subscribe\` or \`unsubscribe\``
-          : 'invalid type: expected variant identifier',
-      );
-    }
-    if (params === undefined) throw new FrameFault('missing field `params`');
-    if (!isObject(params)) throw new FrameFault('invalid type: expected an object as `params`');
-    const contextIds = parseContextIds(params['contextIds'] ?? params['applicationIds']);
-    if (method === 'unsubscribe') return { kind: 'unsubscribe', id, contextIds };
-    return { kind: 'subscribe', id, contextIds, since: parseSince(params['since'], contextIds) };
+    return parseRequest(id, message);
   } catch (error) {
     if (error instanceof FrameFault) return { kind: 'invalid', id, reason: error.message };
     throw error;
@@ -76,25 +79,45 @@ export function encodeEcho(id: FrameId, contextIds: readonly ContextId[]): strin
   return `{"id":${id},"result":${JSON.stringify({ contextIds })}}`;
 }
 
+/** Unix time in milliseconds at which the connection ends unless it authenticates again. */
+export function encodeAuthenticated(
+  id: FrameId,
+  principal: string,
+  expiresMs: number | null,
+): string {
+  return `{"id":${id},"result":${JSON.stringify({ principal, expiresMs })}}`;
+}
+
 export function encodeError(id: FrameId, error: FrameError): string {
   return `{"id":${id},"error":${JSON.stringify(error)}}`;
 }
 
 /**
  * The event frames of one transaction, in order; `"id":null` is written out because clients drop
- * frames without it. May be empty: dialect `b` says nothing about a failed transaction.
+ * frames without it. May be empty: dialect `b` says nothing about a failed transaction, and who
+ * asked for some kinds of events hears of nothing else.
  */
-export function encodeEvents(notice: LogNotice, dialect: EventDialect): readonly string[] {
+export function encodeEvents(
+  notice: LogNotice,
+  dialect: EventDialect,
+  kinds: EventKinds = null,
+): readonly string[] {
   const frames: string[] = [];
   const isRun = notice.kind !== 'delete';
-  const events = notice.events.map(({ kind, data }) => ({ kind, data: Array.from(data) }));
+  const wanted =
+    kinds === null ? notice.events : notice.events.filter((e) => kinds.includes(e.kind));
+  if (kinds !== null && wanted.length === 0) return frames;
+  const events = wanted.map(({ kind, data }) => ({ kind, data: Array.from(data) }));
   if (dialect !== 'b') {
-    frames.push(encodeEvent(notice, 'TransactionExecuted', { hash: notice.hash }));
+    if (kinds === null) {
+      frames.push(encodeEvent(notice, 'TransactionExecuted', { hash: notice.hash }));
+    }
     if (isRun) frames.push(encodeEvent(notice, 'OutcomeEvent', { events }));
   }
   if (dialect !== 'a') {
     const newRoot = notice.rootHash ?? (notice.changed ? notice.hash : null);
-    if (newRoot !== null) frames.push(encodeEvent(notice, 'StateMutation', { newRoot }));
+    if (kinds === null && newRoot !== null)
+      frames.push(encodeEvent(notice, 'StateMutation', { newRoot }));
     if (isRun && notice.status === 'ok') {
       frames.push(encodeEvent(notice, 'ExecutionEvent', { events }));
     }
@@ -142,6 +165,51 @@ function parseId(id: unknown): FrameId | undefined {
   if (!(id instanceof RawNumber) || !/^(0|[1-9]\d{0,19})$/.test(id.source)) return undefined;
   const value = BigInt(id.source);
   return value <= U64_MAX ? value : undefined;
+}
+
+/** Throws FrameFault. */
+function parseRequest(id: FrameId, { method, params }: JsonObject): ClientFrame {
+  if (method === undefined) throw new FrameFault('missing field `method`');
+  if (method !== 'subscribe' && method !== 'unsubscribe' && method !== 'authenticate') {
+    throw new FrameFault(
+      typeof method === 'string'
+        ? `unknown variant \`${method}\`, expected \`subscribe\` or \`unsubscribe\``
+        : 'invalid type: expected variant identifier',
+    );
+  }
+  if (params === undefined) throw new FrameFault('missing field `params`');
+  if (!isObject(params)) throw new FrameFault('invalid type: expected an object as `params`');
+  if (method === 'authenticate') return { kind: method, id, token: parseToken(params['token']) };
+  const contextIds = parseContextIds(params['contextIds'] ?? params['applicationIds']);
+  if (method === 'unsubscribe') return { kind: method, id, contextIds };
+  const since = parseSince(params['since'], contextIds);
+  return { kind: method, id, contextIds, since, kinds: parseKinds(params['kinds']) };
+}
+
+/** By method too: calls may be sent without the version, like the other frames. */
+function isCall({ jsonrpc, method }: JsonObject): boolean {
+  return jsonrpc !== undefined || RPC_METHODS.some((known) => known === method);
+}
+
+function asCall({ jsonrpc }: JsonObject, text: string): string {
+  return jsonrpc === undefined ? text.replace('{', '{"jsonrpc":"2.0",') : text;
+}
+
+function parseToken(token: unknown): string {
+  if (token === undefined) throw new FrameFault('missing field `token`');
+  if (typeof token !== 'string') throw new FrameFault('invalid type: expected a string as `token`');
+  if (token.length > TOKEN_CHARS_MAX) throw new FrameFault('the `token` is too long');
+  return token;
+}
+
+function parseKinds(kinds: unknown): EventKinds {
+  if (kinds === undefined || kinds === null) return null;
+  const isList = Array.isArray(kinds) && kinds.length > 0 && kinds.length <= KINDS_MAX;
+  const isText = (kind: unknown) => typeof kind === 'string' && kind.length <= KIND_CHARS_MAX;
+  if (isList && kinds.every(isText)) return [...new Set<string>(kinds)].sort();
+  throw new FrameFault(
+    `\`kinds\` is a list of 1 to ${KINDS_MAX} kinds of events, each of at most ${KIND_CHARS_MAX} characters`,
+  );
 }
 
 function parseContextIds(list: unknown): readonly ContextId[] {

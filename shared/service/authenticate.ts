@@ -50,6 +50,9 @@ const CREDENTIAL_CHARS_MAX = 4_096;
 const CACHE_ENTRIES_MAX = 10_000;
 const REQUEST_MS = 5_000;
 
+/** What is behind it is a secret: it is never echoed. */
+export const TOKEN_PROTOCOL = 'cairn.token.';
+
 interface Known {
   readonly principal: Principal;
   readonly untilMs: number;
@@ -162,6 +165,11 @@ export async function recheck(
   return 'principal' in reply ? reply.principal : null;
 }
 
+/** Judges credentials that came later than the request. Throws AppError `unauthorized`. */
+export async function verify(bus: Bus, clock: Clock, credentials: Credentials): Promise<Principal> {
+  return principalOf(await verifyCredentials(bus, clock, credentials));
+}
+
 function principalOf(reply: VerifyReply): Principal {
   if ('principal' in reply) return reply.principal;
   const { refusal, retryAfter } = reply;
@@ -200,7 +208,15 @@ function bearerToken(request: IncomingMessage): string | null {
   const header = request.headers.authorization;
   if (header !== undefined) return /^Bearer +(\S+)$/i.exec(header)?.[1] ?? '';
   const query = request.url?.split('?')[1];
-  return query === undefined ? null : new URLSearchParams(query).get('token');
+  const fromQuery = query === undefined ? null : new URLSearchParams(query).get('token');
+  return fromQuery ?? subprotocolToken(request);
+}
+
+/** A browser can set no header of a WebSocket but the subprotocols: `cairn.v1, cairn.token.…`. */
+function subprotocolToken({ headers }: IncomingMessage): string | null {
+  const offered = headers['sec-websocket-protocol']?.split(',') ?? [];
+  const found = offered.map((name) => name.trim()).find((name) => name.startsWith(TOKEN_PROTOCOL));
+  return found === undefined ? null : found.slice(TOKEN_PROTOCOL.length);
 }
 
 /** Seconds after which a caller that was limited may try again. */

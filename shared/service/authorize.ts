@@ -21,9 +21,13 @@ export function authorize(
 
 /** Like `authorize`, for whoever has the permission on any context at all. */
 export function authorizeSomewhere(principal: Principal, permission: Permission): void {
-  const isSomewhere = principal.grants.some(
+  if (!isAllowedSomewhere(principal, permission)) authorize(principal, permission);
+}
+
+/** True for whoever has the permission on any context at all. */
+export function isAllowedSomewhere({ grants }: Principal, permission: Permission): boolean {
+  return grants.some(
     ({ permissions, contexts }) =>
       (permissions === '*' || permissions.includes(permission)) && contexts.length > 0,
   );
-  if (!isSomewhere) authorize(principal, permission);
 }

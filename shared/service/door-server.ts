@@ -65,6 +65,7 @@ export class DoorServer implements AsyncDisposable {
   readonly #serve = (request: IncomingMessage, response: ServerResponse): void => {
     const door = doorOf(this.#doors, request);
     if (door === undefined) return void response.writeHead(404, { 'content-length': 0 }).end();
+    if (door.stays?.(request) === true) return door.handle(request, response);
     this.#underWay.add(response);
     response.once('close', () => {
       this.#underWay.delete(response);

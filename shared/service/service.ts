@@ -25,6 +25,8 @@ export interface HttpDoor {
   /** Path prefixes, without a trailing slash: `/jsonrpc` also takes `/jsonrpc/…`. */
   readonly prefixes: readonly string[];
   handle(request: IncomingMessage, response: ServerResponse): void;
+  /** True for a request whose answer lasts until the service ends it: draining does not wait. */
+  stays?(request: IncomingMessage): boolean;
   upgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 

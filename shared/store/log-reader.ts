@@ -105,19 +105,28 @@ export async function readRecentRequestIds(
   return { requestIds, isWholeLog: isToTheStart };
 }
 
+interface NoticePage {
+  readonly from: bigint;
+  readonly limit: number;
+  /** Event data after which the page ends. */
+  readonly bytesMax: number;
+}
+
 /** What subscribers are told of `limit` transactions from `from` on, ordered by sequence. */
 export async function readNotices(
   database: Database,
   lineage: Lineage,
-  { from, limit }: { readonly from: bigint; readonly limit: number },
+  { from, limit, bytesMax }: NoticePage,
 ): Promise<LogNotice[]> {
   const notices: LogNotice[] = [];
   for (const part of partsWithin(lineage, { from })) {
     if (notices.length === limit) break;
-    const read = await readPartNotices(database, part, limit - notices.length);
+    const read = await readPartNotices(database, part, limit - notices.length, bytesMax);
     // Subscribers of a fork know it by its own id only.
     const { contextId } = ownPart(lineage);
     notices.push(...read.map((notice) => ({ ...notice, contextId })));
+    const last = read.at(-1);
+    if (last !== undefined && last.sequence < part.last) break;
   }
   return notices;
 }
@@ -126,6 +135,7 @@ async function readPartNotices(
   database: Database,
   { contextKey, contextId, first, last }: LogPart,
   limit: number,
+  bytesMax: number,
 ): Promise<LogNotice[]> {
   const { rows } = await sql<{
     sequence: string;
@@ -136,11 +146,18 @@ async function readPartNotices(
     root_hash: Buffer | null;
     changed: boolean;
   }>`
-    SELECT sequence, hash, kind, status, events, root_hash,
-      octet_length(changes) > ${NO_CHANGES_BYTES} AS changed
-    FROM transactions WHERE context = ${contextKey.toString()}
-      AND sequence >= ${first.toString()} AND sequence <= ${last.toString()}
-    ORDER BY sequence LIMIT ${limit}`.execute(database.kysely);
+    SELECT sequence, hash, kind, status, events, root_hash, changed FROM (
+      SELECT *, sum(octet_length(events)) OVER (ORDER BY sequence)
+        - octet_length(events) AS bytes_before
+      FROM (
+        SELECT sequence, hash, kind, status, events, root_hash,
+          octet_length(changes) > ${NO_CHANGES_BYTES} AS changed
+        FROM transactions WHERE context = ${contextKey.toString()}
+          AND sequence >= ${first.toString()} AND sequence <= ${last.toString()}
+        ORDER BY sequence LIMIT ${limit}
+      ) AS page
+    ) AS measured
+    WHERE bytes_before < ${bytesMax} ORDER BY sequence`.execute(database.kysely);
   return rows.map((row) => ({
     contextId,
     sequence: BigInt(row.sequence),

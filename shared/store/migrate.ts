@@ -9,6 +9,7 @@ import * as fork from './migrations/0004-fork.ts';
 import * as append from './migrations/0005-append.ts';
 import * as logTree from './migrations/0006-log-tree.ts';
 import * as executors from './migrations/0007-executors.ts';
+import * as sseSessions from './migrations/0009-sse-sessions.ts';
 
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-log': log,
@@ -18,6 +19,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0005-append': append,
   '0006-log-tree': logTree,
   '0007-executors': executors,
+  '0009-sse-sessions': sseSessions,
 };
 
 export interface MigrateOptions {
@@ -109,7 +111,7 @@ async function grant(db: Kysely<unknown>, name: string, password: string): Promi
     `GRANT SELECT, INSERT ON identity_events, log_subtrees TO ${role}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON audit_progress TO ${role}`,
     `GRANT SELECT ON kysely_migration TO ${role}`,
-    `GRANT SELECT, INSERT, UPDATE, DELETE ON executors TO ${role}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON executors, sse_sessions TO ${role}`,
     // A process that is paused within a transaction must not keep its locks.
     `ALTER ROLE ${role} SET idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION}'`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON root_keys, client_keys, spent, token_keys, aliases,

@@ -1,4 +1,4 @@
-import type { Generated } from 'kysely';
+import type { ColumnType, Generated } from 'kysely';
 
 /** Columns as they are read and written; `COMMENT ON` in the migrations says what each means. */
 export interface Tables {
@@ -102,6 +102,14 @@ export interface Tables {
     subject: string;
     actor: string;
     signature: string | null;
+  };
+  sse_sessions: {
+    session_id: string;
+    principal: string;
+    next_slot: number;
+    subscriptions: ColumnType<unknown, string, string>;
+    created_at: Generated<Date>;
+    expires_at: Date;
   };
   spent: { token: Buffer; expires_at: Date };
   token_keys: {

@@ -22,6 +22,22 @@ export async function startYardstick(
   name: string,
   env: NodeJS.ProcessEnv = {},
 ): Promise<number> {
+  return (await spawnYardstick(stack, name, env)).port;
+}
+
+export interface Yardstick {
+  readonly port: number;
+  readonly pid: number;
+  /** Of a whole node. */
+  readonly internalPort?: number;
+}
+
+/** Like `startYardstick`, for who wants to know more than the port. */
+export async function spawnYardstick(
+  stack: AsyncDisposableStack,
+  name: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Yardstick> {
   const child: ChildProcess = spawn(
     process.execPath,
     [join(import.meta.dirname, 'yardsticks', `${name}.ts`)],
@@ -32,7 +48,7 @@ export async function startYardstick(
   });
   if (child.stdout === null) throw new Error('the output is a pipe');
   for await (const line of createInterface({ input: child.stdout })) {
-    return (JSON.parse(line) as { port: number }).port;
+    return { ...(JSON.parse(line) as { port: number }), pid: child.pid ?? 0 };
   }
   throw new Error(`${name} did not start`);
 }

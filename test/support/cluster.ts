@@ -68,7 +68,7 @@ export class TestCluster implements AsyncDisposable {
       { prefixes: AUTH_PATHS, targets: targets('auth') },
       { prefixes: ['/admin-api'], targets: targets('admin') },
       { prefixes: ['/jsonrpc'], targets: targets('rpc-executor') },
-      { prefixes: ['/ws'], targets: targets('subscription-fanout') },
+      { prefixes: ['/ws', '/sse'], targets: targets('subscription-fanout') },
     ]);
     const cluster = new TestCluster(database, ingress, { processes, settings, settingsOf });
     await Promise.all([

@@ -22,9 +22,13 @@ export class WsClient implements AsyncDisposable {
   }
 
   /** Resolves once the connection is open; rejects with the status that refused it. */
-  static async connect(url: string, token: string | null): Promise<WsClient> {
+  static async connect(
+    url: string,
+    token: string | null,
+    protocols: string[] = [],
+  ): Promise<WsClient> {
     const headers = token === null ? {} : { authorization: `Bearer ${token}` };
-    const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, { headers });
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, protocols, { headers });
     const client = new WsClient(socket);
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);

@@ -6,14 +6,23 @@ import type { LogNotice } from '#shared/protocol/log-notice.ts';
 import { ContextFeed } from './context-feed.ts';
 import { Cursor, type Outlet } from './cursor.ts';
 import { FakeLog } from './fake-log.ts';
-import type { LogEntry } from './frame-ring.ts';
+import { Flusher } from './flusher.ts';
+import type { Batch, FrameFormat } from './frame-view.ts';
 
 const contextId = 'context' as ContextId;
 
+/** One byte for each transaction: the last digits of its sequence. */
+const format: FrameFormat = {
+  key: 'test',
+  encode: ({ sequence }) => ({ bytes: Buffer.from([Number(sequence % 256n)]), count: 1 }),
+};
+
 function createFeed(log: FakeLog, ringMax = 8): ContextFeed {
+  const flusher = new Flusher();
   return new ContextFeed({
+    contextId,
     log,
-    encode: ({ sequence, hash }) => ({ sequence, hash, bytes: Buffer.alloc(1), frames: 1 }),
+    onMove: (feed) => flusher.schedule(feed),
     ringMax,
     ringBytesMax: 1_000,
     onHeal: () => undefined,
@@ -21,16 +30,22 @@ function createFeed(log: FakeLog, ringMax = 8): ContextFeed {
   });
 }
 
-/** Records what arrives; takes `credit` entries at a time. */
+/** Records what arrives; takes `credit` batches at a time. */
 class Recorder implements Outlet {
   readonly seen: bigint[] = [];
   credit = Number.POSITIVE_INFINITY;
   isWritable(): boolean {
     return this.credit > 0;
   }
-  write(entry: LogEntry): void {
+  write({ bytes, frames, next }: Batch): void {
     this.credit -= 1;
-    this.seen.push(entry.sequence);
+    expect(bytes.length).toBe(frames);
+    const first = next - BigInt(frames);
+    for (const [index, byte] of bytes.entries()) {
+      const sequence = first + BigInt(index);
+      expect(byte).toBe(Number(sequence % 256n));
+      this.seen.push(sequence);
+    }
   }
 }
 
@@ -87,7 +102,7 @@ describe('ContextFeed', () => {
     const feed = createFeed(log);
     await feed.ready;
     const recorders = Array.from({ length: 500 }, () => new Recorder());
-    for (const recorder of recorders) new Cursor(feed, recorder, 1n).pump();
+    for (const recorder of recorders) new Cursor(feed.view(format), recorder, 1n).pump();
     await settle(() => recorders.every(({ seen }) => seen.length === 20));
     for (const { seen } of recorders) expect(seen).toEqual(range(1n, 20n));
     expect(log.reads).toBe(2);
@@ -152,7 +167,7 @@ it('gives every subscriber each sequence from its start once and in order', asyn
           const back = BigInt(each.back) > feed.head ? feed.head : BigInt(each.back);
           const start = feed.head - back + 1n;
           const recorder = new Recorder();
-          const cursor = new Cursor(feed, recorder, start);
+          const cursor = new Cursor(feed.view(format), recorder, start);
           cursor.pump();
           subscribers.push({ recorder, cursor, start });
         } else {

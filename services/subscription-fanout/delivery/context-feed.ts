@@ -1,16 +1,19 @@
-import { type TransactionHash, ZERO_ID } from '#shared/domain/ids.ts';
+import { type ContextId, type TransactionHash, ZERO_ID } from '#shared/domain/ids.ts';
 import { isWholeNotice, type LogNotice, type LogPosition } from '#shared/protocol/log-notice.ts';
 import { backoff } from '#shared/util/backoff.ts';
-import { FrameRing, type LogEntry } from './frame-ring.ts';
-import type { ContextLog } from './log-reader.ts';
+import type { Deliverer } from './flusher.ts';
+import { type FrameFormat, FrameView } from './frame-view.ts';
+import { type ContextLog, READ_BYTES_MAX } from './log-reader.ts';
+import { NoticeRing } from './notice-ring.ts';
 
-const PAGE_ROWS = 64;
-const PAGE_BYTES = 262_144;
+const PAGE_ROWS = 256;
 const PENDING_MAX = 256;
 
 export interface ContextFeedOptions {
+  readonly contextId: ContextId;
   readonly log: ContextLog;
-  readonly encode: (notice: LogNotice) => LogEntry;
+  /** Called after something was added, before it is delivered. */
+  readonly onMove: (feed: Deliverer) => void;
   readonly ringMax: number;
   readonly ringBytesMax: number;
   readonly onHeal: () => void;
@@ -29,24 +32,29 @@ export interface ContextFeedOptions {
  *
  * Only `head + 1` is ever accepted, from either source, so neither a gap nor a duplicate passes.
  */
-export class ContextFeed {
+export class ContextFeed implements Deliverer {
   /** Settles once the head is known; pending while the log cannot be read. */
   readonly ready: Promise<void>;
   readonly #options: ContextFeedOptions;
-  readonly #ring: FrameRing;
+  readonly #ring: NoticeRing;
   readonly #pending = new Map<bigint, LogNotice>();
-  readonly #listeners = new Set<() => void>();
-  readonly #pages = new Map<bigint, Promise<readonly LogEntry[]>>();
+  readonly #views = new Map<string, FrameView>();
+  readonly #pages = new Map<bigint, Promise<readonly LogNotice[]>>();
   readonly #closed = new AbortController();
   #head: bigint | null = null;
   /** Highest sequence that the log is known to hold. */
   #wanted = 0n;
   #healing: Promise<void> | null = null;
+  #reaching: Promise<void> | null = null;
 
   constructor(options: ContextFeedOptions) {
     this.#options = options;
-    this.#ring = new FrameRing(options.ringMax, options.ringBytesMax);
+    this.#ring = new NoticeRing(options.ringMax, options.ringBytesMax);
     this.ready = this.#open();
+  }
+
+  get contextId(): ContextId {
+    return this.#options.contextId;
   }
 
   /** Sequence of the last entry delivered. Call it only when `ready` has settled. */
@@ -75,37 +83,55 @@ export class ContextFeed {
     await this.#heal();
   }
 
-  /** The entry at a sequence, while the ring still holds it. */
-  recent(sequence: bigint): LogEntry | undefined {
+  /** The transaction at a sequence, while the ring still holds it. */
+  recent(sequence: bigint): LogNotice | undefined {
     return this.#ring.at(sequence);
   }
 
-  /** Entries from the log from `from` on; those who ask for the same page share one read. */
-  page(from: bigint): Promise<readonly LogEntry[]> {
-    const known = this.#pages.get(from);
-    if (known !== undefined) return known;
-    const page = this.#options.log
-      .read(from, PAGE_ROWS)
-      .then((rows) => this.#encodePage(rows))
-      .finally(() => this.#pages.delete(from));
-    this.#pages.set(from, page);
-    return page;
+  /**
+   * Fills the ring from the log, once, when `from` is behind it but not further than it reaches: of
+   * all who come back after a cut, the first pays for everybody.
+   */
+  async reach(from: bigint): Promise<void> {
+    const { ringMax } = this.#options;
+    if (this.#ring.at(from) !== undefined || from <= this.head - BigInt(ringMax)) return;
+    this.#reaching ??= this.#fillRing();
+    await this.#reaching;
+  }
+
+  /** Transactions from the log, that at `from` among them; who asks for the same shares a read. */
+  async page(from: bigint): Promise<readonly LogNotice[]> {
+    const aligned = from - ((from - 1n) % BigInt(PAGE_ROWS));
+    const page = await this.#pageAt(aligned);
+    const last = page.at(-1);
+    return last !== undefined && last.sequence >= from ? page : await this.#pageAt(from);
   }
 
   /** The hash that stands at a sequence; null when the log does not hold it. */
   async hashAt(sequence: bigint): Promise<TransactionHash | null> {
     if (sequence === 0n) return ZERO_ID as TransactionHash;
-    const entry = this.recent(sequence) ?? (await this.page(sequence))[0];
-    return entry?.sequence === sequence ? entry.hash : null;
+    await this.reach(sequence);
+    const notice =
+      this.recent(sequence) ??
+      (await this.page(sequence)).find((notice) => notice.sequence === sequence);
+    return notice?.hash ?? null;
   }
 
-  /** Calls `listener` after each entry that was added. */
-  onEntry(listener: () => void): void {
-    this.#listeners.add(listener);
+  /** The transactions in a format; all who ask for the same format share it. */
+  view(format: FrameFormat): FrameView {
+    const known = this.#views.get(format.key);
+    if (known !== undefined) return known;
+    const view = new FrameView(this, format);
+    this.#views.set(format.key, view);
+    return view;
   }
 
-  offEntry(listener: () => void): void {
-    this.#listeners.delete(listener);
+  dropView(key: string): void {
+    this.#views.delete(key);
+  }
+
+  deliver(): void {
+    for (const view of this.#views.values()) view.deliver();
   }
 
   get signal(): AbortSignal {
@@ -115,7 +141,7 @@ export class ContextFeed {
   close(): void {
     this.#closed.abort();
     this.#pending.clear();
-    this.#listeners.clear();
+    this.#views.clear();
   }
 
   async #open(): Promise<void> {
@@ -143,7 +169,8 @@ export class ContextFeed {
       if (rows === undefined) break;
       for (const row of rows) if (row.sequence === this.head + 1n) this.#append(row);
       this.#takePending();
-      if (rows.length === PAGE_ROWS) continue;
+      const isProgress = rows.length > 0 && this.#wanted > this.head;
+      if (isProgress || isCutOff(rows)) continue;
       if (this.#wanted <= this.head) break;
       // Announced before the read and not in it: only a reader behind the writer sees this.
       if (wanted > this.head) await backoff(attempt++, this.signal);
@@ -167,17 +194,23 @@ export class ContextFeed {
     return undefined;
   }
 
-  /** At least one entry; no more than a lagging subscriber can afford to drop and read again. */
-  #encodePage(rows: readonly LogNotice[]): readonly LogEntry[] {
-    const page: LogEntry[] = [];
-    let bytes = 0;
-    for (const row of rows) {
-      if (bytes >= PAGE_BYTES) break;
-      const entry = this.#options.encode(row);
-      page.push(entry);
-      bytes += entry.bytes.length;
-    }
+  #pageAt(from: bigint): Promise<readonly LogNotice[]> {
+    const known = this.#pages.get(from);
+    if (known !== undefined) return known;
+    const page = this.#options.log.read(from, PAGE_ROWS).finally(() => this.#pages.delete(from));
+    this.#pages.set(from, page);
     return page;
+  }
+
+  async #fillRing(): Promise<void> {
+    const { log, ringMax } = this.#options;
+    const first = this.head - BigInt(ringMax) + 1n;
+    try {
+      this.#ring.prepend(await log.read(first > 1n ? first : 1n, ringMax), this.head);
+    } catch (error) {
+      this.#reaching = null;
+      throw error;
+    }
   }
 
   #takePending(): void {
@@ -190,9 +223,17 @@ export class ContextFeed {
 
   #append(notice: LogNotice): void {
     this.#pending.delete(notice.sequence);
-    this.#ring.push(this.#options.encode(notice));
+    this.#ring.push(notice);
     this.#head = notice.sequence;
     if (notice.sequence > this.#wanted) this.#wanted = notice.sequence;
-    for (const listener of this.#listeners) listener();
+    this.#options.onMove(this);
   }
+}
+
+/** True for a page that ended before the log did. */
+function isCutOff(rows: readonly LogNotice[]): boolean {
+  const bytes = rows
+    .flatMap(({ events }) => events)
+    .reduce((sum, { kind, data }) => sum + kind.length + data.length, 0);
+  return rows.length === PAGE_ROWS || bytes >= READ_BYTES_MAX / 2;
 }

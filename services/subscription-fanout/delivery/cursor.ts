@@ -1,81 +1,76 @@
 import { backoff } from '#shared/util/backoff.ts';
-import type { ContextFeed } from './context-feed.ts';
-import type { LogEntry } from './frame-ring.ts';
+import type { Batch, FrameView } from './frame-view.ts';
 
-/** Where entries go. */
+/** Where batches go. */
 export interface Outlet {
   /** False when nothing may be written now; the outlet then calls `pump` when it may again. */
   isWritable(): boolean;
-  write(entry: LogEntry): void;
+  write(batch: Batch): void;
 }
 
 /**
  * One subscriber's position in one context: a number, not a queue.
  *
- * | phase    | next entry comes from                                                 |
+ * | phase    | what is next comes from                                               |
  * | -------- | --------------------------------------------------------------------- |
- * | backfill | the log, page by page, while the ring no longer holds it              |
- * | cutover  | the feed's ring, as soon as it holds the next entry                   |
- * | live     | the feed's ring, at each new entry                                    |
+ * | backfill | the log, page by page, while the feed's ring does not hold it         |
+ * | cutover  | the ring, as soon as it holds the next transaction                    |
+ * | live     | the ring, whenever the feed moved                                     |
  *
- * Only the entry at `next` is ever written, so the phases need no reconciling and a lagging
+ * Only what begins at `next` is ever written, so the phases need no reconciling and a lagging
  * subscriber simply falls back to an earlier phase.
  */
 export class Cursor {
-  readonly #feed: ContextFeed;
+  readonly #view: FrameView;
   readonly #outlet: Outlet;
-  readonly #closed = new AbortController();
-  readonly #onEntry = () => this.pump();
   #next: bigint;
-  #page: readonly LogEntry[] = [];
   #isReading = false;
+  #isClosed = false;
 
-  constructor(feed: ContextFeed, outlet: Outlet, next: bigint) {
-    this.#feed = feed;
+  constructor(view: FrameView, outlet: Outlet, next: bigint) {
+    this.#view = view;
     this.#outlet = outlet;
     this.#next = next;
-    feed.onEntry(this.#onEntry);
+    view.add(this);
+  }
+
+  /** Sequence of the last transaction that was written. */
+  get position(): bigint {
+    return this.#next - 1n;
   }
 
   /** Writes what is due, as far as the outlet takes it. */
   pump(): void {
-    while (!this.#isReading && !this.#closed.signal.aborted && this.#next <= this.#feed.head) {
-      if (!this.#outlet.isWritable()) {
-        this.#page = [];
-        return;
-      }
-      const entry = this.#feed.recent(this.#next) ?? this.#fromPage();
-      if (entry === undefined) {
+    while (!this.#isReading && !this.#isClosed && this.#next <= this.#view.head) {
+      if (!this.#outlet.isWritable()) return;
+      const batch = this.#view.at(this.#next);
+      if (batch === undefined) {
         this.#isReading = true;
-        void this.#readPage();
-        return;
-      }
-      this.#next += 1n;
-      this.#outlet.write(entry);
+        void this.#read();
+      } else this.#write(batch);
     }
-    if (this.#next > this.#feed.head) this.#page = [];
   }
 
   close(): void {
-    this.#closed.abort();
-    this.#page = [];
-    this.#feed.offEntry(this.#onEntry);
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#view.remove(this);
   }
 
-  #fromPage(): LogEntry | undefined {
-    const first = this.#page[0];
-    return first === undefined ? undefined : this.#page[Number(this.#next - first.sequence)];
+  #write(batch: Batch): void {
+    this.#next = batch.next;
+    this.#outlet.write(batch);
   }
 
-  async #readPage(): Promise<void> {
-    const { signal } = this.#closed;
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      const page = await this.#feed.page(this.#next).catch(() => []);
-      if (page[0]?.sequence === this.#next) {
-        this.#page = page;
+  async #read(): Promise<void> {
+    for (let attempt = 0; !this.#isClosed && !this.#view.signal.aborted; attempt += 1) {
+      const batch = await this.#view.read(this.#next).catch(() => undefined);
+      if (batch !== undefined) {
+        // What was read is written now or dropped: it may be gone from memory later.
+        if (!this.#isClosed && this.#outlet.isWritable()) this.#write(batch);
         break;
       }
-      await backoff(attempt, signal);
+      await backoff(attempt, this.#view.signal);
     }
     this.#isReading = false;
     this.pump();

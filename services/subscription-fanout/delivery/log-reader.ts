@@ -6,18 +6,28 @@ import { readNotices } from '#shared/store/log-reader.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
 import type { Gate } from '#shared/util/gate.ts';
 
+/** Event data of one read: what is over it is left for the next. */
+export const READ_BYTES_MAX = 4_194_304;
+
 /** The log of one context, as the fanout reads it. */
 export interface ContextLog {
   /** Sequence of the last transaction; 0 when the context does not exist yet. */
   head(): Promise<bigint>;
-  /** Up to `limit` transactions from `from` on, in sequence order. */
+  /**
+   * Up to `limit` transactions from `from` on, in sequence order; fewer, but at least one, where
+   * their events are larger than `READ_BYTES_MAX`.
+   */
   read(from: bigint, limit: number): Promise<readonly LogNotice[]>;
 }
 
 export type OpenContextLog = (contextId: ContextId) => ContextLog;
 
 /** Reads logs from the store, no more than the gate lets through at once. */
-export function createLogReader(database: Database, gate: Gate): OpenContextLog {
+export function createLogReader(
+  database: Database,
+  gate: Gate,
+  onRead: () => void,
+): OpenContextLog {
   return (contextId) => {
     let lineage: Lineage | null = null;
     return {
@@ -31,7 +41,8 @@ export function createLogReader(database: Database, gate: Gate): OpenContextLog 
         await gate.run(async () => {
           lineage ??= (await findContext(database, contextId))?.lineage ?? null;
           if (lineage === null) return [];
-          return await readNotices(database, lineage, { from, limit });
+          onRead();
+          return await readNotices(database, lineage, { from, limit, bytesMax: READ_BYTES_MAX });
         }),
     };
   };

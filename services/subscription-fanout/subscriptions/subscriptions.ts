@@ -1,10 +1,15 @@
 import type { ContextId } from '#shared/domain/ids.ts';
-import type { ClientFrame, FrameError, SincePosition } from '#shared/protocol/websocket.ts';
+import type { FrameError, SincePosition } from '#shared/protocol/websocket.ts';
 import type { ContextFeed } from '../delivery/context-feed.ts';
 import { Cursor, type Outlet } from '../delivery/cursor.ts';
+import type { FrameFormat } from '../delivery/frame-view.ts';
 import type { FeedRegistry } from './feed-registry.ts';
 
-export type SubscribeFrame = Extract<ClientFrame, { kind: 'subscribe' }>;
+/** `since` names no context that is not in `contextIds`. */
+export interface SubscribeRequest {
+  readonly contextIds: readonly ContextId[];
+  readonly since: ReadonlyMap<ContextId, SincePosition>;
+}
 
 export interface SubscriptionsOptions {
   readonly registry: FeedRegistry;
@@ -30,23 +35,37 @@ export class Subscriptions {
    * until the head of each context is known, so that whatever is committed after the reply is
    * delivered.
    */
-  async subscribe(frame: SubscribeFrame, reply: (error: FrameError | null) => void): Promise<void> {
-    const fresh = new Set(frame.contextIds.filter((id) => !this.#cursors.has(id)));
+  async subscribe(
+    request: SubscribeRequest,
+    format: FrameFormat,
+    reply: (error: FrameError | null) => void,
+  ): Promise<void> {
+    const fresh = new Set(request.contextIds.filter((id) => !this.#cursors.has(id)));
     const feeds = new Map<ContextId, ContextFeed>();
-    const error = this.#refuse(frame, fresh) ?? (await this.#prepare(frame, fresh, feeds));
+    const error = this.#refuse(request, fresh) ?? (await this.#prepare(request, fresh, feeds));
     if (error !== null || this.#isClosed) {
       for (const contextId of feeds.keys()) this.#options.registry.release(contextId);
       if (error !== null && !this.#isClosed) reply(error);
       return;
     }
     reply(null);
+    const { outlet } = this.#options;
     for (const [contextId, feed] of feeds) {
-      const since = frame.since.get(contextId);
+      const since = request.since.get(contextId);
       const next = (since === undefined ? feed.head : since.sequence) + 1n;
-      this.#cursors.set(contextId, new Cursor(feed, this.#options.outlet, next));
+      this.#cursors.set(contextId, new Cursor(feed.view(format), outlet, next));
       this.#options.onCount(1);
     }
     this.pump();
+  }
+
+  get size(): number {
+    return this.#cursors.size;
+  }
+
+  /** Sequence of the last transaction that was written, by context. */
+  get positions(): ReadonlyMap<ContextId, bigint> {
+    return new Map([...this.#cursors].map(([contextId, { position }]) => [contextId, position]));
   }
 
   get contextIds(): readonly ContextId[] {
@@ -74,13 +93,13 @@ export class Subscriptions {
     this.unsubscribe([...this.#cursors.keys()]);
   }
 
-  #refuse(frame: SubscribeFrame, fresh: ReadonlySet<ContextId>): FrameError | null {
+  #refuse(request: SubscribeRequest, fresh: ReadonlySet<ContextId>): FrameError | null {
     const { subscriptionsMax } = this.#options;
     if (this.#cursors.size + fresh.size > subscriptionsMax) {
       const data = `too many subscriptions: at most ${subscriptionsMax} per connection`;
       return { type: 'ParseError', data };
     }
-    for (const contextId of frame.since.keys()) {
+    for (const contextId of request.since.keys()) {
       if (fresh.has(contextId)) continue;
       const data = `already subscribed to ${contextId}: unsubscribe first to use \`since\``;
       return { type: 'ParseError', data };
@@ -89,7 +108,7 @@ export class Subscriptions {
   }
 
   async #prepare(
-    frame: SubscribeFrame,
+    request: SubscribeRequest,
     fresh: ReadonlySet<ContextId>,
     feeds: Map<ContextId, ContextFeed>,
   ): Promise<FrameError | null> {
@@ -99,7 +118,7 @@ export class Subscriptions {
       feeds.set(contextId, feed);
     }
     const checks = [...feeds].map(
-      async ([contextId, feed]) => await check(contextId, feed, frame.since.get(contextId)),
+      async ([contextId, feed]) => await check(contextId, feed, request.since.get(contextId)),
     );
     const { promise: expired, resolve } = Promise.withResolvers<null>();
     const timer = setTimeout(() => resolve(null), this.#options.subscribeMs);

@@ -1,30 +1,37 @@
 import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
-import {
-  type ClientFrame,
-  encodeEcho,
-  encodeError,
-  parseClientFrame,
-} from '#shared/protocol/websocket.ts';
+import { AppError } from '#shared/domain/app-error.ts';
 import type { ContextId } from '#shared/domain/ids.ts';
 import { can, type Principal } from '#shared/domain/permissions.ts';
+import {
+  type ClientFrame,
+  encodeAuthenticated,
+  encodeEcho,
+  encodeError,
+  type EventKinds,
+  type FrameId,
+  parseClientFrame,
+} from '#shared/protocol/websocket.ts';
+import type { Judged } from '../callers/recheck-all.ts';
 import type { Outlet } from '../delivery/cursor.ts';
-import type { LogEntry } from '../delivery/frame-ring.ts';
+import type { Batch, FrameFormat } from '../delivery/frame-view.ts';
 import type { FeedRegistry } from '../subscriptions/feed-registry.ts';
-import { Subscriptions } from '../subscriptions/subscriptions.ts';
+import { type SubscribeRequest, Subscriptions } from '../subscriptions/subscriptions.ts';
+import { Caller, type CallerOptions } from '../callers/caller.ts';
+import type { Calls } from './calls.ts';
+import { CLOSE } from './close-codes.ts';
 import { encodeTextFrame } from './text-frame.ts';
 
 const FRAMES_WAITING_MAX = 64;
 const MISSED_PONGS_MAX = 2;
-const SLOW_CONSUMER = 4008;
-export const POLICY_VIOLATION = 1008;
 
-export interface ConnectionOptions {
-  /** Who it is; `become` changes it. */
-  readonly principal: Principal;
+export interface ConnectionOptions extends Omit<CallerOptions, 'onEnd'> {
   readonly webSocket: WebSocket;
   readonly socket: Duplex;
   readonly registry: FeedRegistry;
+  readonly formatOf: (kinds: EventKinds) => FrameFormat;
+  readonly calls: Calls;
+  readonly callsMax: number;
   readonly subscriptionsMax: number;
   readonly subscribeMs: number;
   readonly outgoingBytesMax: number;
@@ -34,20 +41,22 @@ export interface ConnectionOptions {
 }
 
 /**
- * One WebSocket. Frames of the client are handled one after another; events are written as bytes
- * that were framed once for everybody.
+ * One WebSocket. Frames of the client are handled one after another, but for calls, which are
+ * answered as they end; events are written as bytes that were framed once for everybody.
  *
  * | state   | when                                        | events                            |
  * | ------- | ------------------------------------------- | --------------------------------- |
+ * | unknown | until it authenticates, within a deadline   | none; nothing else is taken       |
  * | open    | at most `outgoingBytesMax` bytes unwritten  | are written                       |
  * | lagging | above that, until the socket drained        | stay in ring and log, at a cursor |
  * | closed  | either side closes, or it lags without progress |  none                         |
  */
-export class Connection implements Outlet {
+export class Connection implements Outlet, Judged {
+  readonly caller: Caller;
   readonly #options: ConnectionOptions;
   readonly #subscriptions: Subscriptions;
   readonly #frames: string[] = [];
-  #principal: Principal;
+  #calls = 0;
   #isHandling = false;
   #isLagging = false;
   #isCorked = false;
@@ -58,51 +67,48 @@ export class Connection implements Outlet {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    this.#principal = options.principal;
-    const { webSocket, socket, registry, subscriptionsMax, subscribeMs, onCount } = options;
-    this.#subscriptions = new Subscriptions({
-      registry,
-      outlet: this,
-      subscriptionsMax,
-      subscribeMs,
-      onCount,
+    this.caller = new Caller({
+      ...options,
+      onEnd: (reason) => this.close(CLOSE.unauthenticated, reason),
     });
+    this.#subscriptions = new Subscriptions({ ...options, outlet: this });
+    const { webSocket, socket } = options;
     webSocket.on('message', (data, isBinary) => this.#receive(data, isBinary));
     webSocket.on('pong', () => {
       this.#missedPongs = 0;
     });
     // The library answers a protocol error by closing; there is nothing to add.
     webSocket.on('error', () => undefined);
-    webSocket.on('close', () => this.#subscriptions.close());
+    webSocket.on('close', () => {
+      this.caller.close();
+      this.#subscriptions.close();
+    });
     socket.on('drain', () => this.#onDrain());
   }
 
   isWritable(): boolean {
-    if (this.#options.webSocket.readyState !== this.#options.webSocket.OPEN) return false;
+    if (!this.#isOpen) return false;
     if (this.#options.socket.writableLength > this.#options.outgoingBytesMax) {
       this.#isLagging = true;
     }
     return !this.#isLagging;
   }
 
-  write(entry: LogEntry): void {
-    if (entry.frames === 0) return;
-    this.#writeBytes(entry.bytes);
-    this.#options.onDelivered(entry.frames);
+  write({ bytes, frames }: Batch): void {
+    if (frames === 0) return;
+    // Of one context all that is due comes in one batch.
+    if (this.#subscriptions.size === 1) this.#writeNow(bytes);
+    else this.#writeSoon(bytes);
+    this.#options.onDelivered(frames);
   }
 
   /** Pings, or ends the connection when the last pings found no answer. */
   beat(): void {
     // Behind a full buffer, or while reading is paused, no pong can be expected.
     if (this.#isLagging || this.#options.webSocket.isPaused) return;
-    if (this.#missedPongs >= MISSED_PONGS_MAX) {
-      this.#options.webSocket.terminate();
-      return;
-    }
+    if (this.#missedPongs >= MISSED_PONGS_MAX) return this.terminate();
     this.#missedPongs += 1;
-    if (this.#options.webSocket.readyState === this.#options.webSocket.OPEN) {
-      this.#options.webSocket.ping();
-    }
+    if (this.#isOpen) this.#options.webSocket.ping();
   }
 
   /** Closes the connection when it has been lagging for `lagMs` without taking a byte. */
@@ -112,28 +118,52 @@ export class Connection implements Outlet {
       this.#flushedMax = Math.max(this.#flushedMax, flushed);
       this.#progressMs = nowMs;
     } else if (nowMs - this.#progressMs >= lagMs) {
-      this.close(SLOW_CONSUMER, 'slow consumer');
+      this.close(CLOSE.slowConsumer, this.#slowReason());
     }
   }
 
   /** What its caller may do changed; a subscription that it may not have any more ends it. */
   become(principal: Principal): void {
-    this.#principal = principal;
-    const mayKeep = this.#subscriptions.contextIds.every((contextId) => this.#mayFollow(contextId));
-    if (!mayKeep) this.close(POLICY_VIOLATION, 'the permission to subscribe was taken back');
+    this.caller.become(principal);
+    this.#demandPermissions();
   }
 
-  #mayFollow(contextId: ContextId): boolean {
-    return can(this.#principal, 'context_subscribe', contextId);
+  /** Its credentials are refused now. */
+  refuse(): void {
+    if (this.caller.isExpired()) this.close(CLOSE.unauthenticated, 'the token expired');
+    else this.close(CLOSE.policyViolation, 'the credentials are not valid any more');
   }
 
   close(code: number, reason: string): void {
+    this.caller.close();
     this.#subscriptions.close();
     this.#options.webSocket.close(code, reason);
   }
 
   terminate(): void {
     this.#options.webSocket.terminate();
+  }
+
+  get #isOpen(): boolean {
+    return this.#options.webSocket.readyState === this.#options.webSocket.OPEN;
+  }
+
+  #mayFollow(contextId: ContextId): boolean {
+    return can(this.caller.principal, 'context_subscribe', contextId);
+  }
+
+  #demandPermissions(): void {
+    const mayKeep = this.#subscriptions.contextIds.every((contextId) => this.#mayFollow(contextId));
+    if (mayKeep) return;
+    this.close(CLOSE.policyViolation, 'the permission to subscribe was taken back');
+  }
+
+  /** With the position of the last transaction that was written, where there is only one. */
+  #slowReason(): string {
+    const positions = this.#subscriptions.positions;
+    if (positions.size !== 1) return 'slow consumer';
+    const since = Object.fromEntries([...positions].map(([id, at]) => [id, at.toString()]));
+    return `slow consumer, since ${JSON.stringify(since)}`;
   }
 
   #receive(data: RawData, isBinary: boolean): void {
@@ -165,37 +195,73 @@ export class Connection implements Outlet {
   }
 
   async #handle(frame: ClientFrame): Promise<void> {
-    if (frame.kind === 'ignored') return;
-    if (frame.kind === 'invalid') {
-      this.#send(encodeError(frame.id, { type: 'ParseError', data: frame.reason }));
-      return;
+    if (frame.kind === 'authenticate') return await this.#authenticate(frame.id, frame.token);
+    if (!this.caller.isKnown) {
+      const id = frame.kind === 'ignored' || frame.kind === 'call' ? null : frame.id;
+      return this.#refuseUnknown(id, 'authenticate first');
     }
-    const echo = encodeEcho(frame.id, frame.contextIds);
-    if (frame.kind === 'unsubscribe') {
-      this.#subscriptions.unsubscribe(frame.contextIds);
-      this.#send(echo);
-      return;
+    switch (frame.kind) {
+      case 'ignored':
+        return;
+      case 'invalid':
+        return this.#send(encodeError(frame.id, { type: 'ParseError', data: frame.reason }));
+      case 'call':
+        return void this.#call(frame.body).catch(this.#options.onError);
+      case 'unsubscribe':
+        this.#subscriptions.unsubscribe(frame.contextIds);
+        return this.#send(encodeEcho(frame.id, frame.contextIds));
+      case 'subscribe':
+        return await this.#subscribe(frame.id, frame, this.#options.formatOf(frame.kinds));
     }
-    const refused = frame.contextIds.find((contextId) => !this.#mayFollow(contextId));
+  }
+
+  async #authenticate(id: FrameId, token: string): Promise<void> {
+    try {
+      await this.caller.authenticate(token);
+      const { principal } = this.caller;
+      this.#send(encodeAuthenticated(id, principal.id, principal.expiresMs ?? null));
+      this.#demandPermissions();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (!this.caller.isKnown) return this.#refuseUnknown(id, error.message);
+      this.#send(encodeError(id, { type: 'Unauthorized', data: { reason: error.message } }));
+    }
+  }
+
+  #refuseUnknown(id: FrameId, reason: string): void {
+    this.#send(encodeError(id, { type: 'Unauthorized', data: { reason } }));
+    this.close(CLOSE.unauthenticated, 'authenticate first');
+  }
+
+  async #call(body: string): Promise<void> {
+    const { calls, callsMax } = this.#options;
+    this.#calls += 1;
+    try {
+      this.#send(await calls.answer(body, this.caller.principal, this.#calls > callsMax));
+    } finally {
+      this.#calls -= 1;
+    }
+  }
+
+  async #subscribe(id: FrameId, request: SubscribeRequest, format: FrameFormat): Promise<void> {
+    const refused = request.contextIds.find((contextId) => !this.#mayFollow(contextId));
     if (refused !== undefined) {
-      this.#send(encodeError(frame.id, { type: 'Unauthorized', data: { contextId: refused } }));
+      this.#send(encodeError(id, { type: 'Unauthorized', data: { contextId: refused } }));
       return;
     }
-    const before = this.#principal;
-    await this.#subscriptions.subscribe(frame, (error) =>
-      this.#send(error === null ? echo : encodeError(frame.id, error)),
+    await this.#subscriptions.subscribe(request, format, (error) =>
+      this.#send(error === null ? encodeEcho(id, request.contextIds) : encodeError(id, error)),
     );
     // The permission may have been taken back while the head was looked up.
-    if (this.#principal !== before) this.become(this.#principal);
+    this.#demandPermissions();
   }
 
   #send(text: string): void {
-    if (this.#options.webSocket.readyState !== this.#options.webSocket.OPEN) return;
-    this.#writeBytes(encodeTextFrame(text));
+    if (this.#isOpen) this.#writeSoon(encodeTextFrame(text));
   }
 
   /** What is written in one turn of the event loop leaves in one system call. */
-  #writeBytes(bytes: Buffer): void {
+  #writeSoon(bytes: Buffer): void {
     const { socket } = this.#options;
     if (!this.#isCorked) {
       this.#isCorked = true;
@@ -205,8 +271,12 @@ export class Connection implements Outlet {
         socket.uncork();
       });
     }
+    this.#writeNow(bytes);
+  }
+
+  #writeNow(bytes: Buffer): void {
     this.#bytesOut += bytes.length;
-    socket.write(bytes);
+    this.#options.socket.write(bytes);
   }
 
   #onDrain(): void {

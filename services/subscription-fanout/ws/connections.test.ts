@@ -9,15 +9,18 @@ import { type Principal, UNRESTRICTED } from '#shared/domain/permissions.ts';
 import { AppError } from '#shared/domain/app-error.ts';
 import { type ContextId, ZERO_ID } from '#shared/domain/ids.ts';
 import { encodeNotice, type LogNotice } from '#shared/protocol/log-notice.ts';
-import { encodeEvents } from '#shared/protocol/websocket.ts';
 import { TrustedProxies } from '#shared/service/trusted-proxies.ts';
 import { systemClock } from '#shared/util/clock.ts';
+import { systemRandom } from '#shared/util/random.ts';
+import { createLogger } from '#shared/telemetry/logger.ts';
 import { fanoutConfigSchema } from '../config.ts';
 import { ContextFeed } from '../delivery/context-feed.ts';
+import type { Deliverer } from '../delivery/flusher.ts';
 import { FakeLog } from '../delivery/fake-log.ts';
 import { FeedRegistry } from '../subscriptions/feed-registry.ts';
+import { Calls } from './calls.ts';
 import { Connections } from './connections.ts';
-import { encodeTextFrame } from './text-frame.ts';
+import { webSocketFormat } from './web-socket-format.ts';
 
 const contextId = ZERO_ID as ContextId;
 const config = fanoutConfigSchema.parse({
@@ -44,17 +47,38 @@ beforeEach(async () => {
   log = new FakeLog(contextId);
   handlers = new Map();
   clients = [];
-  const registry = new FeedRegistry({ bus: fakeBus(), contextsMax: 10, onError: fail, open });
+  const registry = new FeedRegistry({
+    bus: fakeBus(),
+    clock: systemClock,
+    contextsMax: 10,
+    lingerMs: 0,
+    lingerContextsMax: 10,
+    onError: fail,
+    open,
+  });
   connections = new Connections({
     proxies: TrustedProxies.none,
     config,
     clock: systemClock,
+    random: systemRandom,
     authenticate: async (request) => {
       if (request.url === '/ws?token=no') throw new AppError('unauthorized', 'no');
       return principal;
     },
     recheck: async () => principal,
-    connection: { registry, onDelivered: ignore, onCount: ignore, onError: fail },
+    connection: {
+      registry,
+      formatOf: (kinds) => webSocketFormat(config.dialect, kinds),
+      verify: async () => principal,
+      calls: new Calls({
+        callsMax: 1,
+        log: createLogger({ name: 'test', level: 'fatal' }),
+        execute: () => Promise.reject(new Error('nobody calls')),
+      }),
+      onDelivered: ignore,
+      onCount: ignore,
+      onError: fail,
+    },
     onConnections: ignore,
   });
   registry.start();
@@ -154,6 +178,35 @@ it('closes a client that lags without progress', async () => {
   expect(await closed).toBe(4008);
 });
 
+it('closes many clients one after another, so that they do not come back at once', async () => {
+  const closedMs: number[] = [];
+  for (let index = 0; index < 60; index += 1) {
+    const { socket } = await connect();
+    socket.on('close', () => closedMs.push(performance.now()));
+  }
+  await connections.close();
+  await expect.poll(() => closedMs.length).toBe(60);
+  const order = closedMs.map((at) => Math.round(at));
+  expect(new Set(order).size).toBeGreaterThan(1);
+});
+
+it('says behind what a client that was closed for lagging can resume', async () => {
+  const client = await connect();
+  client.socket.send(subscribeFrame(1, [contextId]));
+  await client.take(1);
+  client.socket.pause();
+  for (let index = 0; index < 400; index += 1) publish(log.append(30_000));
+  const closed = new Promise<string>((resolve) =>
+    client.socket.on('close', (_code, reason) => resolve(reason.toString())),
+  );
+  await wait(1_500);
+  client.socket.resume();
+  const [, since = ''] = /^slow consumer, since (\{.*\})$/.exec(await closed) ?? [];
+  const last = sequencesOf(client.frames).at(-1);
+
+  expect(JSON.parse(since)).toEqual({ [contextId]: last });
+});
+
 it('tells clients that it goes away', async () => {
   const client = await connect();
   const closed = new Promise((resolve) => client.socket.on('close', (code) => resolve(code)));
@@ -161,14 +214,11 @@ it('tells clients that it goes away', async () => {
   expect(await closed).toBe(1012);
 });
 
-function open(): ContextFeed {
+function open(_contextId: ContextId, onMove: (feed: Deliverer) => void): ContextFeed {
   return new ContextFeed({
+    contextId,
     log,
-    encode: (notice) => {
-      const frames = encodeEvents(notice, config.dialect).map(encodeTextFrame);
-      const { sequence, hash } = notice;
-      return { sequence, hash, bytes: Buffer.concat(frames), frames: frames.length };
-    },
+    onMove,
     ringMax: 10,
     ringBytesMax: 1_000_000,
     onHeal: ignore,
@@ -212,6 +262,7 @@ async function connect() {
   await new Promise((resolve) => socket.on('open', resolve));
   return {
     socket,
+    frames,
     take: async (count: number): Promise<readonly unknown[]> => {
       for (let left = 400; frames.length < count && left > 0; left -= 1) await wait(10);
       return frames.splice(0, count);

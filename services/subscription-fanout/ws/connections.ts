@@ -8,28 +8,36 @@ import {
   type Authenticate,
   type Credentials,
   credentialsOf,
+  TOKEN_PROTOCOL,
 } from '#shared/service/authenticate.ts';
 import type { TrustedProxies } from '#shared/service/trusted-proxies.ts';
-import { authorizeSomewhere } from '#shared/service/authorize.ts';
+import { authorizeSomewhere, isAllowedSomewhere } from '#shared/service/authorize.ts';
 import type { Clock } from '#shared/util/clock.ts';
-import { Gate } from '#shared/util/gate.ts';
+import type { Random } from '#shared/util/random.ts';
+import { type Recheck, recheckAll } from '../callers/recheck-all.ts';
 import type { FanoutConfig } from '../config.ts';
-import { Connection, type ConnectionOptions, POLICY_VIOLATION } from './connection.ts';
+import { CLOSE } from './close-codes.ts';
+import { Connection, type ConnectionOptions } from './connection.ts';
 import { refuseUpgrade } from './handshake.ts';
 
-const RECHECKS_AT_ONCE = 32;
 const PROGRESS_CHECK_MS = 1_000;
 const CLOSE_WAIT_MS = 2_000;
-const SERVICE_RESTART = 1012;
+/** While it goes away: so many that all of them come back elsewhere within a second are no herd. */
+const CLOSES_PER_SECOND = 1_000;
+const CLOSE_STEP_MS = 20;
+const SUBPROTOCOL = 'cairn.v1';
 
 export interface ConnectionsOptions {
   readonly config: FanoutConfig;
   readonly clock: Clock;
+  readonly random: Random;
   readonly authenticate: Authenticate;
   readonly proxies: TrustedProxies;
-  /** Judges the credentials of an open connection again; null when they are refused now. */
-  readonly recheck: (credentials: Credentials) => Promise<Principal | null>;
-  readonly connection: Pick<ConnectionOptions, 'registry' | 'onDelivered' | 'onCount' | 'onError'>;
+  readonly recheck: Recheck;
+  readonly connection: Pick<
+    ConnectionOptions,
+    'registry' | 'formatOf' | 'calls' | 'verify' | 'onDelivered' | 'onCount' | 'onError'
+  >;
   /** Called with the number of open connections when it changed. */
   readonly onConnections: (open: number) => void;
 }
@@ -38,7 +46,8 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #server: WebSocketServer;
-  readonly #open = new Map<Connection, Credentials>();
+  readonly #open = new Set<Connection>();
+  #unknown: Connection[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #arriving = 0;
   #isClosing = false;
@@ -50,18 +59,19 @@ export class Connections {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: options.config.frameBytesMax,
+      handleProtocols: chooseProtocol,
     });
   }
 
   start(): void {
     const { clock, config } = this.#options;
     const beat = () => {
-      for (const connection of this.#open.keys()) connection.beat();
+      for (const connection of this.#open) connection.beat();
       this.recheck().catch(this.#options.connection.onError);
     };
     const checkProgress = () => {
       const nowMs = clock.monotonicMs();
-      for (const connection of this.#open.keys()) connection.checkProgress(nowMs, config.lagMs);
+      for (const connection of this.#open) connection.checkProgress(nowMs, config.lagMs);
     };
     this.#timers.push(
       setInterval(beat, config.heartbeatMs),
@@ -80,7 +90,7 @@ export class Connections {
         throw new AppError('overloaded', 'too many connections');
       }
       const principal = await this.#options.authenticate(request);
-      authorizeSomewhere(principal, 'context_subscribe');
+      this.#admit(principal);
       if (this.#isClosing) throw new AppError('unavailable', 'the server is going away');
       if (socket.destroyed) return;
       socket.off('error', ignore);
@@ -95,55 +105,72 @@ export class Connections {
     }
   }
 
-  /** Tells every client to come back later; ends those that do not close in time. */
+  /**
+   * Tells every client to come back, in random order and spread over up to `drainMs`, so that they
+   * do not all do so at once; ends those that do not close in time.
+   */
   async close(): Promise<void> {
+    const { config, random } = this.#options;
     this.#isClosing = true;
     for (const timer of this.#timers) clearInterval(timer);
-    for (const connection of this.#open.keys())
-      connection.close(SERVICE_RESTART, 'service restart');
+    const keys = new Map(
+      [...this.#open].map((each) => [each, Buffer.from(random(4)).readUInt32BE()]),
+    );
+    const order = [...keys].toSorted(([, a], [, b]) => a - b).map(([each]) => each);
+    const steps =
+      Math.min(config.drainMs, (order.length * 1_000) / CLOSES_PER_SECOND) / CLOSE_STEP_MS;
+    const atOnce = Math.ceil(order.length / Math.max(1, Math.floor(steps)));
+    for (let index = 0; index < order.length; index += atOnce) {
+      if (index > 0) await wait(CLOSE_STEP_MS);
+      for (const each of order.slice(index, index + atOnce)) {
+        each.close(CLOSE.serviceRestart, 'service restart');
+      }
+    }
     const untilMs = this.#options.clock.monotonicMs() + CLOSE_WAIT_MS;
     while (this.#open.size > 0 && this.#options.clock.monotonicMs() < untilMs) await wait(10);
-    for (const connection of this.#open.keys()) connection.terminate();
+    for (const connection of this.#open) connection.terminate();
     this.#server.close();
   }
 
-  /** Keys, tokens and rules may have changed: who may not be here any more is told to go. */
   async recheck(): Promise<void> {
-    const { recheck, connection: common } = this.#options;
-    const gate = new Gate(RECHECKS_AT_ONCE);
-    const judged = new Map<string, Promise<Principal | null>>();
-    const judge = async (connection: Connection, credentials: Credentials): Promise<void> => {
-      const key = JSON.stringify(credentials);
-      const judging = judged.get(key) ?? gate.run(() => recheck(credentials));
-      judged.set(key, judging);
-      const principal = await judging;
-      if (principal !== null) connection.become(principal);
-      else connection.close(POLICY_VIOLATION, 'the credentials are not valid any more');
-    };
-    // One that cannot be judged now stays until the next time.
-    await Promise.all(
-      [...this.#open].map(([connection, credentials]) =>
-        judge(connection, credentials).catch(common.onError),
-      ),
-    );
+    await recheckAll(this.#open, this.#options.recheck, this.#options.connection.onError);
+  }
+
+  /** Some may come without credentials, and send them first of all. */
+  #admit(principal: Principal): void {
+    const { unauthenticatedMax } = this.#options.config;
+    this.#unknown = this.#unknown.filter((each) => this.#open.has(each) && !each.caller.isKnown);
+    const mayWait = principal.kind === 'anonymous' && this.#unknown.length < unauthenticatedMax;
+    if (!mayWait) authorizeSomewhere(principal, 'context_subscribe');
   }
 
   #add(webSocket: WebSocket, socket: Duplex, principal: Principal, credentials: Credentials): void {
-    const { config, onConnections } = this.#options;
+    const { clock, config, onConnections } = this.#options;
     const connection = new Connection({
       ...this.#options.connection,
       principal,
+      credentials,
+      clock,
       webSocket,
       socket,
+      authenticateMs: config.authenticateMs,
+      callsMax: config.callsPerConnectionMax,
       subscriptionsMax: config.subscriptionsPerConnectionMax,
       subscribeMs: config.subscribeMs,
       outgoingBytesMax: config.outgoingBytesMax,
     });
-    this.#open.set(connection, credentials);
+    this.#open.add(connection);
+    if (!isAllowedSomewhere(principal, 'context_subscribe')) this.#unknown.push(connection);
     onConnections(this.#open.size);
     webSocket.on('close', () => {
       this.#open.delete(connection);
       onConnections(this.#open.size);
     });
   }
+}
+
+/** Ours where it is offered, else the first, but never what carries a token. */
+function chooseProtocol(offered: ReadonlySet<string>): string | false {
+  if (offered.has(SUBPROTOCOL)) return SUBPROTOCOL;
+  return [...offered].find((name) => !name.startsWith(TOKEN_PROTOCOL)) ?? false;
 }

@@ -1,6 +1,6 @@
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
-import type { RpcError } from '#shared/protocol/json-rpc.ts';
-import type { RpcMethod } from '#shared/protocol/json-rpc-call.ts';
+import type { RpcError } from './json-rpc.ts';
+import type { RpcMethod } from './json-rpc-call.ts';
 
 /**
  * Translates a refusal to the JSON-RPC taxonomy of the Calimero node server: `query` and `mutate`
