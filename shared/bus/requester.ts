@@ -7,12 +7,14 @@ import { readMessage, writeMessages } from './request-batch.ts';
 interface Asked {
   /** 0 until it is sent. */
   id: number;
-  isOver: boolean;
-  readonly payload: Uint8Array;
   readonly untilMs: number;
-  readonly resolve: (answer: Uint8Array) => void;
-  readonly reject: (error: AppError) => void;
-  timer?: NodeJS.Timeout;
+  readonly timer: NodeJS.Timeout;
+  /** Null once it is over: an outgrown table of a Map may hold on to this for long. */
+  open: {
+    readonly payload: Uint8Array;
+    readonly resolve: (answer: Uint8Array) => void;
+    readonly reject: (error: AppError) => void;
+  } | null;
 }
 
 const ID_MAX = 0x7fff_fffe;
@@ -41,11 +43,11 @@ export class Requester {
     if (waitMs <= 0) return Promise.reject(new AppError('timeout', 'the deadline passed'));
     return new Promise((resolve, reject) => {
       const untilMs = performance.now() + waitMs;
-      const asked: Asked = { id: 0, isOver: false, payload, untilMs, resolve, reject };
-      asked.timer = setTimeout(() => {
+      const timer = setTimeout(() => {
         const reason = 'no answer over the bus within the deadline, the outcome is unknown';
         this.#end(asked)?.reject(new AppError('timeout', reason));
       }, waitMs);
+      const asked: Asked = { id: 0, untilMs, timer, open: { payload, resolve, reject } };
       if (this.#queued.size === 0) setImmediate(() => this.flush());
       const queued = this.#queued.get(subject);
       if (queued === undefined) this.#queued.set(subject, [asked]);
@@ -73,22 +75,22 @@ export class Requester {
       const times = { untilMs: asked.untilMs, nowMs };
       const answer = this.#answers.add(String(id), payload, part, times);
       if (answer === null) continue;
-      this.#end(asked);
-      if (kind === 'answer') asked.resolve(answer);
-      else asked.reject(decodeRefusal(answer));
+      const ended = this.#end(asked);
+      if (kind === 'answer') ended?.resolve(answer);
+      else ended?.reject(decodeRefusal(answer));
     }
   }
 
   #send(subject: string, requests: readonly Asked[]): void {
     const sentAtMs = performance.now();
-    const entries = requests
-      .filter(({ isOver }) => !isOver)
-      .map((asked) => {
-        asked.id = this.#takeId();
-        this.#underWay.set(asked.id, asked);
-        const { id, payload, untilMs } = asked;
-        return { id, kind: 'request', waitMs: untilMs - sentAtMs, payload } as const;
-      });
+    const entries = requests.flatMap((asked) => {
+      if (asked.open === null) return [];
+      asked.id = this.#takeId();
+      this.#underWay.set(asked.id, asked);
+      const { id, untilMs } = asked;
+      const { payload } = asked.open;
+      return { id, kind: 'request', waitMs: untilMs - sentAtMs, payload } as const;
+    });
     const bytesMax = this.#link.payloadBytesMax();
     writeMessages(entries, { bytesMax, sentAtMs }, (message, first, count) => {
       this.#link.publish(subject, message, `${this.#inbox}.${entries[first]?.id ?? 0}.${count}`);
@@ -116,14 +118,15 @@ export class Requester {
     this.#end(asked)?.reject(new AppError('unavailable', reason));
   }
 
-  /** Undefined when it was over before. */
-  #end(asked: Asked): Asked | undefined {
-    if (asked.isOver) return undefined;
-    asked.isOver = true;
+  /** Null when it was over before. */
+  #end(asked: Asked): Asked['open'] {
+    const { open } = asked;
+    if (open === null) return null;
+    asked.open = null;
     clearTimeout(asked.timer);
     this.#underWay.delete(asked.id);
     this.#answers.drop(String(asked.id));
-    return asked;
+    return open;
   }
 }
 

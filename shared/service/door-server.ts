@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
+import { LinkedList } from '#shared/util/linked-list.ts';
 import { listen } from './listen.ts';
 import type { HttpDoor } from './service.ts';
 
@@ -19,7 +20,7 @@ const KEEP_ALIVE_MS = 75_000;
 export class DoorServer implements AsyncDisposable {
   readonly #doors: readonly HttpDoor[];
   readonly #servers: Server[] = [];
-  readonly #underWay = new Set<ServerResponse>();
+  readonly #underWay = new LinkedList<ServerResponse>();
   #isDraining = false;
   #onIdle: (() => void) | null = null;
 
@@ -66,9 +67,9 @@ export class DoorServer implements AsyncDisposable {
     const door = doorOf(this.#doors, request);
     if (door === undefined) return void response.writeHead(404, { 'content-length': 0 }).end();
     if (door.stays?.(request) === true) return door.handle(request, response);
-    this.#underWay.add(response);
+    const place = this.#underWay.add(response);
     response.once('close', () => {
-      this.#underWay.delete(response);
+      this.#underWay.remove(place);
       if (this.#underWay.size === 0) this.#onIdle?.();
     });
     if (this.#isDraining) endConnectionAfter(response);

@@ -1,3 +1,4 @@
+import { LinkedList } from '#shared/util/linked-list.ts';
 import type { Job } from './lane-job.ts';
 
 /** Runs that may be under way in a thread for one context, once they proved to be cheap. */
@@ -11,7 +12,7 @@ const WINDOW_MAX = 256;
  */
 export class JobQueue {
   readonly #waiting: Job[] = [];
-  readonly #sent = new Set<Job>();
+  readonly #sent = new LinkedList<Job>();
   #window = 1;
   /** Jobs of stage `running`. */
   #running = 0;
@@ -37,7 +38,7 @@ export class JobQueue {
     job.stage = 'running';
     job.ticket += 1;
     this.#running += 1;
-    this.#sent.add(job);
+    job.place = this.#sent.add(job);
     return job;
   }
 
@@ -48,31 +49,30 @@ export class JobQueue {
   }
 
   isSent(job: Job): boolean {
-    return this.#sent.has(job);
+    return job.place !== null;
   }
 
   /** Forgets a job that is about to be answered. */
   remove(job: Job): void {
     if (job.stage === 'running') this.#running -= 1;
-    if (this.#sent.delete(job)) return;
+    if (this.#leave(job)) return;
     const at = this.#waiting.indexOf(job);
     if (at >= 0) this.#waiting.splice(at, 1);
   }
 
   /** The first that is at that stage, of those sent. */
   first(stage: Job['stage']): Job | undefined {
+    if (this.#sent.first?.stage === stage) return this.#sent.first;
     for (const job of this.#sent) if (job.stage === stage) return job;
     return undefined;
   }
 
   /** Takes the oldest job out when it is held: all before it are answered. */
   takeHeld(): Job | null {
-    for (const job of this.#sent) {
-      if (job.stage !== 'held') return null;
-      this.#sent.delete(job);
-      return job;
-    }
-    return null;
+    const job = this.#sent.first;
+    if (job?.stage !== 'held') return null;
+    this.#leave(job);
+    return job;
   }
 
   /** Puts sent jobs back to the front of those that wait, in order. */
@@ -100,5 +100,12 @@ export class JobQueue {
       job.ticket += 1;
     }
     return all;
+  }
+
+  #leave(job: Job): boolean {
+    if (job.place === null) return false;
+    this.#sent.remove(job.place);
+    job.place = null;
+    return true;
   }
 }

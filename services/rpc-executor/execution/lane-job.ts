@@ -1,4 +1,5 @@
 import type { TransactionRequest } from '#shared/domain/transaction.ts';
+import type { Place } from '#shared/util/linked-list.ts';
 import { bytesOf, keptReply, type LaneReply } from './lane-reply.ts';
 import type { RequestIndex } from './request-index.ts';
 import type { RunMode } from './run-messages.ts';
@@ -16,6 +17,8 @@ export interface Job {
   reply: LaneReply | null;
   /** Grows when the job is sent or sent back, so that a late answer of the worker is ignored. */
   ticket: number;
+  /** Among those that were sent. */
+  place: Place<Job> | null;
 }
 
 /** A job that tells the index of request ids how it ends, before its caller. */
@@ -26,7 +29,15 @@ export function createJob(
 ): Job {
   const { requestId } = request;
   const { resolve, reject, requests } = end;
-  const start = { request, mode, attempts: 0, stage: 'waiting', reply: null, ticket: 0 } as const;
+  const start = {
+    request,
+    mode,
+    attempts: 0,
+    stage: 'waiting',
+    reply: null,
+    ticket: 0,
+    place: null,
+  } as const;
   if (requestId === null) return { ...start, resolve, reject };
   return {
     ...start,

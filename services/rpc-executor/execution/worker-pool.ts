@@ -42,7 +42,8 @@ export class WorkerSlot {
   generation = 0;
   readonly programs = new Set<ApplicationId>();
   readonly #options: WorkerPoolOptions;
-  readonly #running = new Map<number, RunListener>();
+  /** In the order of their runs, in which the thread answers them. */
+  #running: { readonly runId: number; readonly listener: RunListener }[] = [];
   readonly #snapshotting = new Map<number, SnapshotListener>();
   readonly #lostListeners = new Set<() => void>();
   #worker: Worker;
@@ -79,7 +80,7 @@ export class WorkerSlot {
   /** Queues a run, in order with what is sent. */
   run(run: Run, listener: RunListener): void {
     const runId = this.#takeRunId();
-    this.#running.set(runId, listener);
+    this.#running.push({ runId, listener });
     writeRun(this.#runs, runId, run);
     this.#planFlush();
   }
@@ -110,8 +111,7 @@ export class WorkerSlot {
     }
     if (nowMs - this.#overdueSinceMs < this.#options.wallClockMs) return;
     this.#options.log.warn({ runId }, 'execution exceeded the wall clock, replacing its worker');
-    const culprit = this.#running.get(runId);
-    this.#running.delete(runId);
+    const culprit = this.#takeListener(runId);
     culprit?.failed(
       new AppError('timeout', `execution took longer than ${this.#options.wallClockMs} ms`),
     );
@@ -181,11 +181,16 @@ export class WorkerSlot {
   }
 
   readonly #settle = (runId: number, result: Ran | string): void => {
-    const listener = this.#running.get(runId);
-    this.#running.delete(runId);
+    const listener = this.#takeListener(runId);
     if (typeof result === 'string') listener?.failed(this.#faultOf(result));
     else listener?.ran(result);
   };
+
+  #takeListener(runId: number): RunListener | undefined {
+    if (this.#running[0]?.runId === runId) return this.#running.shift()?.listener;
+    const at = this.#running.findIndex((running) => running.runId === runId);
+    return at === -1 ? undefined : this.#running.splice(at, 1)[0]?.listener;
+  }
 
   #faultOf(reason: string): AppError {
     this.#options.log.error({ reason }, 'execution failed in the host');
@@ -201,8 +206,9 @@ export class WorkerSlot {
     this.#overdueRunId = 0;
     this.#worker = this.#startWorker();
     void lost.terminate();
-    const waiting = [...this.#running.values(), ...this.#snapshotting.values()];
-    this.#running.clear();
+    const running = this.#running.map(({ listener }) => listener);
+    const waiting = [...running, ...this.#snapshotting.values()];
+    this.#running = [];
     this.#snapshotting.clear();
     for (const listener of this.#lostListeners) listener();
     for (const listener of waiting) listener.failed(new WorkerLostError('the worker was replaced'));

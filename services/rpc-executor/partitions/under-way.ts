@@ -9,15 +9,15 @@ export class UnderWay {
 
   leave(partition: number): void {
     const count = (this.#counts.get(partition) ?? 0) - 1;
-    if (count > 0) return void this.#counts.set(partition, count);
-    this.#counts.delete(partition);
+    this.#counts.set(partition, count);
+    if (count > 0) return;
     for (const resolve of this.#waiting.get(partition) ?? []) resolve();
     this.#waiting.delete(partition);
   }
 
   /** Resolves once nothing is under way. */
   async drained(partition: number): Promise<void> {
-    if (!this.#counts.has(partition)) return;
+    if ((this.#counts.get(partition) ?? 0) === 0) return;
     await new Promise<void>((resolve) => {
       this.#waiting.set(partition, [...(this.#waiting.get(partition) ?? []), resolve]);
     });
