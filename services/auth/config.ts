@@ -39,7 +39,7 @@ export const authConfigSchema = z
       .record(z.string(), z.url())
       .default({})
       .describe(
-        'JSON-RPC URLs of NEAR by network id; without one, a key’s account is not checked.',
+        'JSON-RPC URLs of NEAR by network id: each login asks whether the key has full access to its account; without any, that is not checked.',
       ),
     accessFile: z
       .string()

@@ -8,9 +8,8 @@ import {
   addClientKey,
   addRootKey,
   findRootKey,
-  listRootKeys,
+  type RootKey,
   wasClaimed,
-  wasRootKeyRevoked,
 } from '#shared/store/key-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
 import { verifyAge, verifyNodeSignature } from './challenge.ts';
@@ -18,7 +17,7 @@ import { decodeClientKey } from './client-key.ts';
 import type { AuthConfig } from './config.ts';
 import { verifyEthereum } from './wallets/ethereum.ts';
 import { verifyNear } from './wallets/near.ts';
-import { ownsNearKey } from './wallets/near-account.ts';
+import { demandNearAccount } from './wallets/near-account.ts';
 import { parseSiwe } from './wallets/siwe.ts';
 
 /** A login whose every signature was verified. */
@@ -53,8 +52,10 @@ export class Login {
     const { database } = this.#deps;
     const login = this.#verify(request);
     const { verifyingKey, signature } = login;
-    const isKnown = (await findRootKey(database, verifyingKey)) !== null;
+    const root = await findRootKey(database, verifyingKey);
+    const isKnown = root !== null;
     const onlyFirst = !isKnown && (await this.#claimsTheNode(request, login, isOperator));
+    await this.#demandAccount(login, root);
     await this.#spendNonce(request);
     if (!isKnown) {
       const isAdded = await addRootKey(database, login, {
@@ -75,8 +76,7 @@ export class Login {
   }
 
   /**
-   * A new root key: the operator says so, or NEAR knows it as a known account's, or nobody claimed
-   * the node yet. True for the last, which holds only while it stays the first.
+   * A new root key: the operator says so, or nobody claimed the node yet. True for the last, which holds only while it stays the first.
    */
   async #claimsTheNode(
     request: AddKeyRequest,
@@ -85,20 +85,15 @@ export class Login {
   ): Promise<boolean> {
     const { database } = this.#deps;
     if (isOperator) return false;
-    if (!(await wasClaimed(database))) {
-      this.#demandSetup(request, login.verifyingKey);
-      return true;
-    }
-    const isRevoked = await wasRootKeyRevoked(database, login.verifyingKey);
-    if (isRevoked || !(await this.#isOfKnownAccount(login))) {
-      throw refused('Root key does not exist');
-    }
-    return false;
+    if (await wasClaimed(database)) throw refused('Root key does not exist');
+    this.#demandSetup(request, login.verifyingKey);
+    return true;
   }
 
   /** One more root key, for a caller that may add one. */
   async addRootKey(request: AddKeyRequest, actor: string): Promise<void> {
     const login = this.#verify(request);
+    await this.#demandAccount(login, null);
     await this.#spendNonce(request);
     await addRootKey(this.#deps.database, login, {
       actor,
@@ -185,23 +180,17 @@ export class Login {
     );
   }
 
-  /** NEAR: a key of an account that has a root key, by the network's own word. */
-  async #isOfKnownAccount({
-    verifyingKey,
-    wallet,
-    walletAddress,
-  }: VerifiedLogin): Promise<boolean> {
-    if (walletAddress === '') return false;
-    const roots = await listRootKeys(this.#deps.database);
-    const networkId = networkOf(wallet);
-    const known = roots.filter(
-      (root) => root.walletAddress === walletAddress && networkOf(root.wallet) === networkId,
+  /**
+   * A known key is asked about with the account that it came with: who found the key elsewhere may
+   * have given it to an account of their own.
+   */
+  async #demandAccount(login: VerifiedLogin, root: RootKey | null): Promise<void> {
+    if (!isNearWallet(login.wallet)) return;
+    const known = root !== null && root.walletAddress !== '' ? root : login;
+    const { log } = this.#deps;
+    await demandNearAccount(known, this.#config.nearRpcUrls, (details, text) =>
+      log.warn(details, text),
     );
-    const rpcUrl = networkId === null ? undefined : this.#config.nearRpcUrls[networkId];
-    if (known.length === 0 || rpcUrl === undefined) return false;
-    const keys = [verifyingKey, ...known.map((root) => root.verifyingKey)];
-    const owned = await Promise.all(keys.map((key) => ownsNearKey(rpcUrl, walletAddress, key)));
-    return owned[0] === true && owned.slice(1).some(Boolean);
   }
 }
 
@@ -222,9 +211,8 @@ function verifyWallet(
   throw refused('Node signature is invalid. Please check the signature.');
 }
 
-function networkOf(wallet: string): string | null {
-  const { networkId } = JSON.parse(wallet) as { networkId?: unknown };
-  return typeof networkId === 'string' ? networkId : null;
+function isNearWallet(wallet: string): boolean {
+  return (JSON.parse(wallet) as { type: string }).type.toUpperCase() === 'NEAR';
 }
 
 /** An address of Ethereum has one spelling here; other keys have one anyway. */

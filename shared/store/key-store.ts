@@ -119,18 +119,6 @@ export async function wasClaimed(database: Database): Promise<boolean> {
   return (await query.executeTakeFirst()) !== undefined;
 }
 
-export async function wasRootKeyRevoked(
-  database: Database,
-  verifyingKey: string,
-): Promise<boolean> {
-  const row = await database.kysely
-    .selectFrom('root_keys')
-    .select('revoked_at')
-    .where('verifying_key', '=', verifyingKey)
-    .executeTakeFirst();
-  return row !== undefined && row.revoked_at !== null;
-}
-
 /** From now on the key's signatures without a time are refused. */
 export async function noteSignsTime(database: Database, signingKey: string): Promise<void> {
   await database.kysely

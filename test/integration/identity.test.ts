@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer } from 'node:http';
 import { sql } from 'kysely';
+import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
 import { keyPairOf, signEd25519 } from '#shared/crypto/ed25519.ts';
@@ -198,41 +199,76 @@ describe('logging in', () => {
 });
 
 describe('NEAR accounts', () => {
-  test('a new key of a known account is adopted when the network confirms both', async () => {
-    const live = new Set<string>();
+  test('every login asks the network, and what it does not confirm is refused', async () => {
+    const live = new Map<string, unknown>();
+    let isDown = false;
     const rpc = createServer((request, response) => {
       request.toArray().then((chunks: Buffer[]) => {
         const { params } = JSON.parse(Buffer.concat(chunks).toString()) as {
           params: { public_key: string; account_id: string };
         };
-        const isLive = live.has(`${params.account_id} ${params.public_key}`);
-        response.end(
-          JSON.stringify({
-            result: isLive ? { permission: 'FullAccess' } : { error: 'no such key' },
-          }),
-        );
+        const permission = live.get(`${params.account_id} ${params.public_key}`);
+        const unknown = { error: { cause: { name: isDown ? 'x' : 'UNKNOWN_ACCESS_KEY' } } };
+        const known = permission !== undefined && !isDown;
+        response.end(JSON.stringify(known ? { result: { permission } } : unknown));
       }, fail);
     });
     const port = await listen(rpc, '127.0.0.1', 0);
+    const lines: string[] = [];
     await using asking = await startTestNode({
       database: node.database,
       nodeName: 'asking',
-      auth: { nearRpcUrls: { testnet: `http://127.0.0.1:${port}` } },
+      auth: {
+        nearRpcUrls: { testnet: `http://127.0.0.1:${port}` },
+        verificationsPerAddress: 1_000,
+        verificationsTotal: 1_000,
+      },
+      log: pino({ level: 'warn' }, { write: (line) => void lines.push(line) }),
     });
-    const attempt = async (wallet: WalletSigner, seed: number) => {
+    interface Options {
+      readonly path?: string;
+      readonly headers?: Record<string, string>;
+      readonly metadata?: object;
+    }
+    const attempt = async (wallet: WalletSigner, seed: number, options: Options = {}) => {
+      const { path = 'add-client-key', headers = {}, metadata = {} } = options;
       const key = await ClientKey.make(seed);
       const body = await wallet.sign(await requestChallenge(asking.client), key.signingKey);
-      const path = '/admin-api/add-client-key';
-      return (await postOpen(asking.client, path, { ...body, setupToken: SETUP_TOKEN }))[0];
+      const walletMetadata = { ...(body['walletMetadata'] as object), ...metadata };
+      const changed = { ...body, walletMetadata, setupToken: SETUP_TOKEN };
+      return (await postOpen(asking.client, `/admin-api/${path}`, changed, headers)).join(' ');
     };
     const [first, second] = [nearWallet(), nearWallet()];
+    const operator = bearer(client.token);
+    const foreign = /^400 .*does not belong to account .*alice.test/;
+    const account = `alice.test ${first.verifyingKey}`;
 
-    expect(await attempt(first, 51)).toBe(200);
-    expect(await attempt(second, 52)).toBe(400);
-    live.add(`alice.test ${second.verifyingKey}`);
-    expect(await attempt(second, 52)).toBe(400);
-    live.add(`alice.test ${first.verifyingKey}`);
-    expect(await attempt(second, 52)).toBe(200);
+    expect(await attempt(first, 51)).toMatch(foreign);
+    expect(await attempt(first, 51, { headers: operator })).toMatch(foreign);
+    expect(await attempt(first, 51, { path: 'root-key', headers: operator })).toMatch(foreign);
+    live.set(account, { FunctionCall: {} });
+    expect(await attempt(first, 51)).toMatch(foreign);
+    live.set(account, 'FullAccess');
+    const elsewhere = { wallet: { type: 'NEAR', networkId: 'toString' } };
+    expect(await attempt(first, 51, { metadata: elsewhere })).toContain('Unknown NEAR network ID');
+    expect(await attempt(first, 51, { metadata: { walletAddress: '' } })).toContain(
+      'Wallet address not present',
+    );
+    isDown = true;
+    expect(await attempt(first, 51)).toMatch(/^503 .*NEAR RPC of testnet did not tell/);
+    expect(lines.join('')).toContain('the NEAR RPC does not tell whose a key is');
+    isDown = false;
+    expect(await attempt(first, 51)).toMatch(/^200/);
+    expect(await attempt(ethereumWallet(), 53, { headers: operator })).toMatch(/^200/);
+
+    // Confirmed keys of the same account are no root keys by that; one that left it is none any more.
+    live.set(`alice.test ${second.verifyingKey}`, 'FullAccess');
+    expect(await attempt(second, 52)).toMatch(/^400 .*Root key does not exist/);
+    live.delete(account);
+    live.set(`mallory.test ${first.verifyingKey}`, 'FullAccess');
+    expect(await attempt(first, 51, { metadata: { walletAddress: 'mallory.test' } })).toMatch(
+      foreign,
+    );
     rpc.close();
     rpc.closeAllConnections();
   });
