@@ -41,8 +41,8 @@ export interface AuthRoutesOptions {
   readonly nodeKey: PublicKey;
   /** Keys or rules changed: every replica must look again. */
   readonly onChanged: () => void;
-  /** Throws AppError `invalid_request` when the access file cannot be used. */
-  readonly reloadAccess: () => Promise<void>;
+  /** Gives warnings. Throws AppError `invalid_request` when the access file cannot be used. */
+  readonly reloadAccess: () => Promise<readonly string[]>;
 }
 
 const BODY_BYTES_MAX = 65_536;
@@ -161,12 +161,11 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'post',
       path: '/admin-api/access/reload',
-      summary: 'Reads the access file again.',
-      answer: answers.nothing,
+      summary: 'Reads the access file again; warns of principals that the node does not know.',
+      answer: answers.reloaded,
       rule: { permission: 'access_reload' },
       handle: async (context) => {
-        await reloadAccess();
-        context.body = { data: null };
+        context.body = { data: { warnings: await reloadAccess() } };
       },
     },
   ];

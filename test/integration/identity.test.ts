@@ -689,7 +689,7 @@ describe('the access file', () => {
     const refused = await reload();
     expect([refused.status, await refused.text()]).toEqual([
       400,
-      '{"error":"the access file is not used: Unknown permission: context_fly"}',
+      '{"error":"the access file is not used: default user: Unknown permission: context_fly"}',
     ]);
     expect((await rpc({}, query()))[1]).toContain('output');
     const metrics = await (await fetch(`${node.internalUrl}/metrics`)).text();
@@ -698,6 +698,25 @@ describe('the access file', () => {
     await writeFile(file(), '');
     await reload();
     await eventually(async () => (await rpc({}, query()))[0] === 401, 1_000);
+  });
+
+  test('is read with a warning for each principal that is no key and no identity', async () => {
+    const [key, stranger] = [await ClientKey.make(26), await ClientKey.make(27)];
+    await login(nearWallet(), key);
+    const known = [`client-key:${key.signingKey}`, `identity:${await executorOf(contextId)}`];
+    const unknown = [`jwt:client-key:${stranger.signingKey}`, `identity:${contextId}`];
+    await writeFile(
+      file(),
+      `[[user]]\nid = "u"\nprincipals = ${JSON.stringify([...known, ...unknown])}\n`,
+    );
+
+    expect(await (await reload()).json()).toEqual({
+      data: {
+        warnings: unknown.map((name) => `${name} is no key and no identity that this node knows`),
+      },
+    });
+    await writeFile(file(), '');
+    expect(await (await reload()).json()).toEqual({ data: { warnings: [] } });
   });
 
   test('denies a client key what it had, on open sockets too', async () => {
