@@ -110,9 +110,7 @@ export class Login {
     const verifyingKey = normalized(walletMetadata.verifyingKey ?? walletMetadata.signingKey ?? '');
     if (type !== 'NEAR' && type !== 'ETH') throw refused('Unsupported wallet type.');
     const isNear = type === 'NEAR';
-    if (isNear && (metadata.recipient === undefined || metadata.callbackUrl === undefined)) {
-      throw refused('Invalid metadata.');
-    }
+    if (isNear && metadata.recipient === undefined) throw refused('Invalid metadata.');
     if (decodeClientKey(message.publicKey) === null) throw refused('Invalid client key.');
     const challenge = { ...message, contextId: message.contextId ?? null };
     verifyNodeSignature(this.#nodePublicKey, challenge);
@@ -205,7 +203,7 @@ function verifyWallet(
     message: message.message,
     nonce: Buffer.from(message.nonce, 'base64'),
     recipient: metadata.recipient ?? '',
-    callbackUrl: metadata.callbackUrl ?? '',
+    callbackUrl: metadata.callbackUrl ?? null,
   };
   if (verifyNear(verifyingKey, signature, signed)) return;
   throw refused('Node signature is invalid. Please check the signature.');

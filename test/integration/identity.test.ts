@@ -138,6 +138,21 @@ describe('logging in', () => {
     },
   );
 
+  test('with NEAR and no callback URL, left out or null', async () => {
+    const wallet = nearWallet({ hasCallback: false });
+    const key = await ClientKey.make(28);
+    const withCallback = (callbackUrl: string | null) => (body: Record<string, unknown>) => {
+      const { message, metadata } = body['payload'] as { message: object; metadata: object };
+      return { ...body, payload: { message, metadata: { ...metadata, callbackUrl } } };
+    };
+
+    expect((await login(wallet, key))[0]).toBe(200);
+    expect((await login(wallet, key, { change: withCallback(null) }))[0]).toBe(200);
+    expect((await login(wallet, key, { change: withCallback('') }))[1]).toContain(
+      'Please check the signature',
+    );
+  });
+
   test('the headers of the published vector are those that the client library makes', async () => {
     const key = await ClientKey.make(3);
 
