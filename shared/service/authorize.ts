@@ -11,7 +11,10 @@ export function authorize(
   if (can(principal, permission, contextId)) return;
   demandCredentials(principal);
   const where = contextId === null ? '' : ` on context ${contextId}`;
-  throw new AppError('forbidden', `${principal.id} lacks the permission ${permission}${where}`);
+  throw new AppError('forbidden', `${principal.id} lacks the permission ${permission}${where}`, {
+    permission,
+    ...(contextId === null ? {} : { contextId }),
+  });
 }
 
 /** Throws AppError `unauthorized` for a caller without credentials. */
