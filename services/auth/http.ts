@@ -17,6 +17,7 @@ import { readJson } from '#shared/service/json-body.ts';
 import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import {
+  isKnownKey,
   listClientKeys,
   listIdentityEvents,
   listRootKeys,
@@ -184,7 +185,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   async function addClientKey(context: DoorContext): Promise<void> {
     await limits.take(addressOf(context));
     const body = await readJson(context.req, addKeySchema, BODY_BYTES_MAX);
-    await login.addClientKey(body, await isOperator(context));
+    await login.addClientKey(body, await operatorOf(context));
     onChanged();
     context.body = { data: 'Client key stored' };
   }
@@ -197,10 +198,11 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   }
 
   /** The operator's own token may stand for the setup token. */
-  async function isOperator(context: DoorContext): Promise<boolean> {
-    if (context.req.headers.authorization === undefined) return false;
+  async function operatorOf(context: DoorContext): Promise<string | null> {
+    if (context.req.headers.authorization === undefined) return null;
     const reply = await verifier.verify(credentialsOf(context.req, deps.proxies));
-    return 'principal' in reply && can(reply.principal, 'identity_manage');
+    const mayAdd = 'principal' in reply && can(reply.principal, 'identity_manage');
+    return mayAdd ? reply.principal.id : null;
   }
 
   async function readDid(context: DoorContext): Promise<void> {
@@ -217,7 +219,11 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
 
   async function revokeOne(context: DoorContext): Promise<void> {
     const { key } = await readJson(context.req, revokeKeySchema, BODY_BYTES_MAX);
-    context.body = { data: { revoked: await revoke({ key: normalized(key) }, context) } };
+    const name = normalized(key);
+    if (!(await isKnownKey(database, name))) {
+      throw new AppError('not_found', 'There is no such root key or client key.');
+    }
+    context.body = { data: { revoked: await revoke({ key: name }, context) } };
   }
 
   async function revoke(which: 'all' | { key: string }, context: DoorContext): Promise<number> {

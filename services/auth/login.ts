@@ -12,6 +12,7 @@ import {
   wasClaimed,
 } from '#shared/store/key-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
 import { verifyAge, verifyNodeSignature } from './challenge.ts';
 import { decodeClientKey } from './client-key.ts';
 import type { AuthConfig } from './config.ts';
@@ -47,32 +48,45 @@ export class Login {
     this.#nodePublicKey = nodePublicKey;
   }
 
-  /** Throws AppError `invalid_request`, with the dialect's texts, or `forbidden` for a first key. */
-  async addClientKey(request: AddKeyRequest, isOperator: boolean): Promise<void> {
+  /**
+   * `operator` is the principal that may add root keys, when it asks. Throws AppError
+   * `invalid_request`, with the dialect's texts, `context_not_found`, or `forbidden` for a first key.
+   */
+  async addClientKey(request: AddKeyRequest, operator: string | null): Promise<void> {
     const { database } = this.#deps;
     const login = this.#verify(request);
     const { verifyingKey, signature } = login;
+    const contextId = contextIdOf(request);
     const root = await findRootKey(database, verifyingKey);
     const isKnown = root !== null;
-    const onlyFirst = !isKnown && (await this.#claimsTheNode(request, login, isOperator));
+    const onlyFirst = !isKnown && (await this.#claimsTheNode(request, login, operator !== null));
     await this.#demandAccount(login, root);
+    if (contextId !== null && (await findContext(database, contextId)) === null) {
+      throw new AppError('context_not_found', 'Context not found');
+    }
     await this.#spendNonce(request);
     if (!isKnown) {
       const isAdded = await addRootKey(database, login, {
-        actor: verifyingKey,
+        actor: operator ?? verifyingKey,
         signature,
         onlyFirst,
       });
       if (!isAdded) throw refused('Root key does not exist');
     }
     const { publicKey } = request.payload.message;
-    const contextId = contextIdOf(request);
-    const isAdded = await addClientKey(
+    const added = await addClientKey(
       database,
       { signingKey: publicKey, wallet: login.wallet, contextId, rootKey: verifyingKey },
       { actor: verifyingKey, signature },
     );
-    if (!isAdded) throw refused('The client key belongs to another root key.');
+    if (added === 'of-another-root-key') {
+      throw refused('The client key belongs to another root key.');
+    }
+    if (added === 'for-another-context') {
+      throw refused(
+        'The client key logged in for another context, or for none: use a new key, or revoke this one first.',
+      );
+    }
   }
 
   /**

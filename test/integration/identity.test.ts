@@ -394,7 +394,13 @@ describe('attacks on the login', () => {
     expect((await rpc(headers, { contextId, method: 'len', argsJson: {} }))[1]).toContain('output');
     const [, refused] = await rpc(headers, { contextId: other, method: 'len', argsJson: {} });
     expect(JSON.parse(refused)).toMatchObject({
-      error: { type: 'CallError', data: { type: 'Unauthorized' } },
+      error: {
+        type: 'CallError',
+        data: {
+          type: 'Unauthorized',
+          data: { context_id: other, public_key: '', permission: 'context_query' },
+        },
+      },
     });
     expect((await call(`/admin-api/contexts/${other}`, headers))[0]).toBe(403);
     expect((await call('/admin-api/did', headers))[0]).toBe(403);
@@ -443,6 +449,29 @@ describe('attacks on the login', () => {
 });
 
 describe('what is not gained', () => {
+  test('a client key changes its context by no second login, until it is revoked', async () => {
+    const wallet = nearWallet();
+    const key = await ClientKey.make(76);
+    expect((await login(wallet, key, { contextId }))[0]).toBe(200);
+    for (const wanted of [other, null]) {
+      const [status, text] = await login(wallet, key, { contextId: wanted });
+      expect([status, text]).toEqual([400, expect.stringContaining('use a new key, or revoke')]);
+    }
+    expect((await login(wallet, key, { contextId }))[0]).toBe(200);
+    await client.admin('/admin-api/identity/keys/revoke', { key: key.signingKey });
+    expect((await login(wallet, key, { contextId: other }))[0]).toBe(200);
+  });
+
+  test('a login for a context that does not exist says so, and stores nothing', async () => {
+    const gone = encodeBase58(new Uint8Array(32).fill(77));
+    expect(await login(nearWallet(), await ClientKey.make(77), { contextId: gone })).toEqual([
+      404,
+      '{"error":"Context not found"}',
+    ]);
+    const { did } = await client.admin<{ did: { root_keys: [] } }>('/admin-api/did');
+    expect(did.root_keys).toEqual([]);
+  });
+
   test('a revoked first key is not the first again; only the operator adds the next', async () => {
     const wallet = nearWallet();
     const key = await ClientKey.make(71);
@@ -453,6 +482,12 @@ describe('what is not gained', () => {
     const body = await wallet.sign(await requestChallenge(client), key.signingKey);
     const answer = await postOpen(client, '/admin-api/add-client-key', body, bearer(client.token));
     expect(answer[0]).toBe(200);
+    const { events } = await client.admin<{ events: object[] }>('/admin-api/identity/history');
+    expect(events.at(-2)).toMatchObject({
+      kind: 'root-key-added',
+      subject: wallet.verifyingKey,
+      actor: 'admin',
+    });
   });
 
   test('a client key of one root key is not taken over by another', async () => {
@@ -521,6 +556,14 @@ describe('what is not gained', () => {
 });
 
 describe('revoking', () => {
+  test('what is no key is not found', async () => {
+    const answer = await client.post('/admin-api/identity/keys/revoke', { key: 'nonsense' });
+    expect([answer.status, await answer.json()]).toEqual([
+      404,
+      { error: 'There is no such root key or client key.' },
+    ]);
+  });
+
   test('stops headers, tokens and open sockets within a second', async () => {
     const wallet = nearWallet();
     const key = await ClientKey.make(19);
