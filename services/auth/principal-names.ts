@@ -1,10 +1,11 @@
-import { decodeId, tryDecodeBase58 } from '#shared/crypto/base58.ts';
+import { decodeId } from '#shared/crypto/base58.ts';
 import { parsePublicKey } from '#shared/protocol/ids.ts';
 import type { Database } from '#shared/store/database.ts';
 import { listClientKeys, listRootKeys } from '#shared/store/key-store.ts';
 import { isMemberAnywhere } from '#shared/store/member-store.ts';
 import { decodeClientKey } from './client-key.ts';
 import { normalized } from './login.ts';
+import { isRootKey } from './root-key.ts';
 
 /** What makes tokens beside client keys. */
 const OPERATORS = ['admin', 'local', 'node-key'];
@@ -50,8 +51,7 @@ function isOfKind(kind: string, value: string): boolean {
     case 'client-key':
       return decodeClientKey(value) !== null;
     case 'root-key':
-      if (/^0x[0-9a-f]{40}$/i.test(value)) return true;
-      return value.startsWith('ed25519:') && tryDecodeBase58(value.slice(8), 44)?.length === 32;
+      return isRootKey(value);
     case 'identity':
       return isIdentity(value);
     case 'jwt':
