@@ -87,7 +87,7 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
       path: '/is-authed',
       summary: 'Tells whether the caller has valid credentials.',
       answer: answers.status,
-      rule: { permission: 'application_read' as const },
+      rule: 'credentials' as const,
       handle: alive,
     },
     ...routes,

@@ -8,6 +8,7 @@ import {
   UNRESTRICTED,
 } from '#shared/domain/permissions.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
+import { principalName } from './principal-names.ts';
 
 /** The access file says something that it may not say. */
 export class AccessFileError extends Error {
@@ -62,6 +63,11 @@ export class AccessRules {
     this.#byPrincipal = byPrincipal;
   }
 
+  /** Every principal that the file names. */
+  get principals(): readonly string[] {
+    return [...this.#byPrincipal.keys()];
+  }
+
   /** No file: nobody has more than the built-in grants, and the anonymous have none. */
   static readonly none = new AccessRules([], [], new Map());
 
@@ -72,46 +78,35 @@ export class AccessRules {
    */
   static parse(text: string): AccessRules {
     const { role: roles, user: users } = read(text);
-    const byRole = new Map<string, Block>();
-    for (const role of roles) {
-      const id = role.id ?? fail('A role needs an id');
-      if (byRole.has(id)) fail(`Role ${id} is there twice`);
-      if (role.deny.length > 0) fail('Only users can have deny entries');
-      byRole.set(id, role);
-    }
-    const own = (block: Block): Grant[] => [
-      ...block.roles.flatMap((id) => own(byRole.get(id) ?? fail(`Unknown role: ${id}`))),
-      ...(block.unrestricted ? UNRESTRICTED : []),
-      ...grantsOf(block),
-    ];
+    const byRole = rolesOf(roles);
     let inherited: readonly Grant[] = [];
     let denied: readonly Permission[] = [];
     const ids = new Set<string>();
     const byPrincipal = new Map<string, { user: Block; grants: readonly Grant[] }>();
     for (const [i, user] of users.entries()) {
-      const grants = without(
-        [...(user.bare ? [] : inherited), ...own(user)],
-        user.deny.map(permissionOf),
-      );
-      if (user.unrestricted && user.deny.length > 0) {
-        fail(`User ${user.id ?? '(default)'} is unrestricted, which leaves nothing to deny`);
-      }
-      if (user.id === undefined || user.id === '') {
-        if (i > 0) {
-          fail(
-            'Changes to the default user must appear before other users in the access config file',
-          );
+      within(nameOfUser(user), () => {
+        const denials = user.deny.map(permissionOf);
+        const grants = without(
+          [...(user.bare ? [] : inherited), ...grantsWithRoles(user, byRole)],
+          denials,
+        );
+        if (user.unrestricted && denials.length > 0) {
+          fail('it is unrestricted, which leaves nothing to deny');
         }
-        inherited = grants;
-        denied = user.deny.map(permissionOf);
-        continue;
-      }
-      if (ids.has(user.id)) fail(`User ${user.id} is there twice`);
-      ids.add(user.id);
-      for (const principal of user.principals) {
-        if (byPrincipal.has(principal)) fail(`${principal} is named by two users`);
-        byPrincipal.set(principal, { user, grants });
-      }
+        if (isDefault(user)) {
+          demandDefault(user, i);
+          inherited = grants;
+          denied = denials;
+          return;
+        }
+        if (ids.has(user.id ?? '')) fail('it is there twice');
+        ids.add(user.id ?? '');
+        if (user.principals.length === 0) fail('it has no principals: nobody would be it');
+        for (const principal of user.principals.map(principalOf)) {
+          if (byPrincipal.has(principal)) fail(`${principal} is named by two users`);
+          byPrincipal.set(principal, { user, grants });
+        }
+      });
     }
     return new AccessRules(inherited, denied, byPrincipal);
   }
@@ -140,15 +135,87 @@ function read(text: string): z.output<typeof fileSchema> {
   }
   const parsed = fileSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  return fail(
-    parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '),
+  const issues = parsed.error.issues.map(
+    ({ path, message }) => `${placeOf(value, path)}: ${message}`,
   );
+  return fail(issues.join('; '));
+}
+
+/** `user alice: principals` for the path of an issue, where the block has a name. */
+function placeOf(value: unknown, path: readonly PropertyKey[]): string {
+  const [kind = '', index, ...rest] = path.map(String);
+  const blocks = (value as Record<string, unknown>)[kind];
+  const block = Array.isArray(blocks) ? (blocks[Number(index)] as unknown) : blocks;
+  const id = (block as { id?: unknown } | undefined)?.id;
+  return typeof id === 'string' ? `${kind} ${id}: ${rest.join('.')}` : path.map(String).join('.');
+}
+
+function rolesOf(roles: readonly Block[]): ReadonlyMap<string, Block> {
+  const byRole = new Map<string, Block>();
+  for (const role of roles) {
+    const id = role.id ?? fail('A role needs an id');
+    within(`role ${id}`, () => {
+      if (byRole.has(id)) fail('it is there twice');
+      if (role.deny.length > 0) fail('Only users can have deny entries');
+      if (role.principals.length > 0) fail('Only users can have principals');
+      // What is wrong is wrong also in a role that nobody has.
+      grantsOf(role);
+    });
+    byRole.set(id, role);
+  }
+  for (const [id, role] of byRole) within(`role ${id}`, () => grantsWithRoles(role, byRole));
+  return byRole;
+}
+
+function grantsWithRoles(
+  block: Block,
+  byRole: ReadonlyMap<string, Block>,
+  on: readonly string[] = [],
+): Grant[] {
+  const ofRoles = block.roles.flatMap((id) => {
+    if (on.includes(id)) fail(`Role ${id} has itself among its roles`);
+    return grantsWithRoles(byRole.get(id) ?? fail(`Unknown role: ${id}`), byRole, [...on, id]);
+  });
+  return [...ofRoles, ...(block.unrestricted ? UNRESTRICTED : []), ...grantsOf(block)];
+}
+
+function isDefault({ id }: Block): boolean {
+  return id === undefined || id === '';
+}
+
+function demandDefault(user: Block, position: number): void {
+  if (position > 0) {
+    fail('Changes to the default user must appear before other users in the access config file');
+  }
+  if (user.principals.length > 0) fail('it has principals, but no id');
+}
+
+function nameOfUser(user: Block): string {
+  return isDefault(user) ? 'default user' : `user ${user.id}`;
+}
+
+/** Whatever fails in there names the place. */
+function within(place: string, look: () => void): void {
+  try {
+    look();
+  } catch (error) {
+    if (!(error instanceof AccessFileError)) throw error;
+    throw new AccessFileError(`${place}: ${error.message}`, { cause: error });
+  }
+}
+
+function principalOf(text: string): string {
+  try {
+    return principalName(text);
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : `Not a principal: ${text}`);
+  }
 }
 
 function grantsOf({ allow, contexts }: Block): Grant[] {
-  if (allow.length === 0) return [];
   const permissions = allow.map(permissionOf);
-  return [{ permissions, contexts: contexts === undefined ? '*' : contexts.map(contextOf) }];
+  const on = contexts === undefined ? '*' : contexts.map(contextOf);
+  return permissions.length === 0 ? [] : [{ permissions, contexts: on }];
 }
 
 function without(grants: readonly Grant[], denied: readonly Permission[]): readonly Grant[] {

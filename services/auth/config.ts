@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { secretBytes, secretText } from '#shared/config/secrets.ts';
+import { isRootKey } from './root-key.ts';
 
 /** Secrets, limits and times of the auth service. */
 export const authConfigSchema = z
@@ -13,6 +14,7 @@ export const authConfigSchema = z
     setupToken: secretText().describe('Lets its holder add the first root key, once.'),
     firstRootKey: z
       .string()
+      .refine(isRootKey, 'a wallet key is ed25519:<base58 of 32 bytes> or 0x<40 hex digits>')
       .nullable()
       .default(null)
       .describe('The verifying key that may become the first root key without the setup token.'),
@@ -39,7 +41,7 @@ export const authConfigSchema = z
       .record(z.string(), z.url())
       .default({})
       .describe(
-        'JSON-RPC URLs of NEAR by network id; without one, a key’s account is not checked.',
+        'JSON-RPC URLs of NEAR by network id: each login asks whether the key has full access to its account; without any, that is not checked.',
       ),
     accessFile: z
       .string()

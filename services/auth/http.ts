@@ -17,6 +17,7 @@ import { readJson } from '#shared/service/json-body.ts';
 import { type DoorContext, parseContextIdOf, type Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import {
+  isKnownKey,
   listClientKeys,
   listIdentityEvents,
   listRootKeys,
@@ -41,8 +42,8 @@ export interface AuthRoutesOptions {
   readonly nodeKey: PublicKey;
   /** Keys or rules changed: every replica must look again. */
   readonly onChanged: () => void;
-  /** Throws AppError `invalid_request` when the access file cannot be used. */
-  readonly reloadAccess: () => Promise<void>;
+  /** Gives warnings. Throws AppError `invalid_request` when the access file cannot be used. */
+  readonly reloadAccess: () => Promise<readonly string[]>;
 }
 
 const BODY_BYTES_MAX = 65_536;
@@ -161,12 +162,11 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
     {
       method: 'post',
       path: '/admin-api/access/reload',
-      summary: 'Reads the access file again.',
-      answer: answers.nothing,
+      summary: 'Reads the access file again; warns of principals that the node does not know.',
+      answer: answers.reloaded,
       rule: { permission: 'access_reload' },
       handle: async (context) => {
-        await reloadAccess();
-        context.body = { data: null };
+        context.body = { data: { warnings: await reloadAccess() } };
       },
     },
   ];
@@ -185,7 +185,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   async function addClientKey(context: DoorContext): Promise<void> {
     await limits.take(addressOf(context));
     const body = await readJson(context.req, addKeySchema, BODY_BYTES_MAX);
-    await login.addClientKey(body, await isOperator(context));
+    await login.addClientKey(body, await operatorOf(context));
     onChanged();
     context.body = { data: 'Client key stored' };
   }
@@ -198,10 +198,11 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   }
 
   /** The operator's own token may stand for the setup token. */
-  async function isOperator(context: DoorContext): Promise<boolean> {
-    if (context.req.headers.authorization === undefined) return false;
+  async function operatorOf(context: DoorContext): Promise<string | null> {
+    if (context.req.headers.authorization === undefined) return null;
     const reply = await verifier.verify(credentialsOf(context.req, deps.proxies));
-    return 'principal' in reply && can(reply.principal, 'identity_manage');
+    const mayAdd = 'principal' in reply && can(reply.principal, 'identity_manage');
+    return mayAdd ? reply.principal.id : null;
   }
 
   async function readDid(context: DoorContext): Promise<void> {
@@ -218,7 +219,11 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
 
   async function revokeOne(context: DoorContext): Promise<void> {
     const { key } = await readJson(context.req, revokeKeySchema, BODY_BYTES_MAX);
-    context.body = { data: { revoked: await revoke({ key: normalized(key) }, context) } };
+    const name = normalized(key);
+    if (!(await isKnownKey(database, name))) {
+      throw new AppError('not_found', 'There is no such root key or client key.');
+    }
+    context.body = { data: { revoked: await revoke({ key: name }, context) } };
   }
 
   async function revoke(which: 'all' | { key: string }, context: DoorContext): Promise<number> {

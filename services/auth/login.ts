@@ -8,17 +8,17 @@ import {
   addClientKey,
   addRootKey,
   findRootKey,
-  listRootKeys,
+  type RootKey,
   wasClaimed,
-  wasRootKeyRevoked,
 } from '#shared/store/key-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
+import { findContext } from '#shared/store/transaction-log.ts';
 import { verifyAge, verifyNodeSignature } from './challenge.ts';
 import { decodeClientKey } from './client-key.ts';
 import type { AuthConfig } from './config.ts';
 import { verifyEthereum } from './wallets/ethereum.ts';
 import { verifyNear } from './wallets/near.ts';
-import { ownsNearKey } from './wallets/near-account.ts';
+import { demandNearAccount } from './wallets/near-account.ts';
 import { parseSiwe } from './wallets/siwe.ts';
 
 /** A login whose every signature was verified. */
@@ -48,35 +48,49 @@ export class Login {
     this.#nodePublicKey = nodePublicKey;
   }
 
-  /** Throws AppError `invalid_request`, with the dialect's texts, or `forbidden` for a first key. */
-  async addClientKey(request: AddKeyRequest, isOperator: boolean): Promise<void> {
+  /**
+   * `operator` is the principal that may add root keys, when it asks. Throws AppError
+   * `invalid_request`, with the dialect's texts, `context_not_found`, or `forbidden` for a first key.
+   */
+  async addClientKey(request: AddKeyRequest, operator: string | null): Promise<void> {
     const { database } = this.#deps;
     const login = this.#verify(request);
     const { verifyingKey, signature } = login;
-    const isKnown = (await findRootKey(database, verifyingKey)) !== null;
-    const onlyFirst = !isKnown && (await this.#claimsTheNode(request, login, isOperator));
+    const contextId = contextIdOf(request);
+    const root = await findRootKey(database, verifyingKey);
+    const isKnown = root !== null;
+    const onlyFirst = !isKnown && (await this.#claimsTheNode(request, login, operator !== null));
+    await this.#demandAccount(login, root);
+    if (contextId !== null && (await findContext(database, contextId)) === null) {
+      throw new AppError('context_not_found', 'Context not found');
+    }
     await this.#spendNonce(request);
     if (!isKnown) {
       const isAdded = await addRootKey(database, login, {
-        actor: verifyingKey,
+        actor: operator ?? verifyingKey,
         signature,
         onlyFirst,
       });
       if (!isAdded) throw refused('Root key does not exist');
     }
     const { publicKey } = request.payload.message;
-    const contextId = contextIdOf(request);
-    const isAdded = await addClientKey(
+    const added = await addClientKey(
       database,
       { signingKey: publicKey, wallet: login.wallet, contextId, rootKey: verifyingKey },
       { actor: verifyingKey, signature },
     );
-    if (!isAdded) throw refused('The client key belongs to another root key.');
+    if (added === 'of-another-root-key') {
+      throw refused('The client key belongs to another root key.');
+    }
+    if (added === 'for-another-context') {
+      throw refused(
+        'The client key logged in for another context, or for none: use a new key, or revoke this one first.',
+      );
+    }
   }
 
   /**
-   * A new root key: the operator says so, or NEAR knows it as a known account's, or nobody claimed
-   * the node yet. True for the last, which holds only while it stays the first.
+   * A new root key: the operator says so, or nobody claimed the node yet. True for the last, which holds only while it stays the first.
    */
   async #claimsTheNode(
     request: AddKeyRequest,
@@ -85,20 +99,15 @@ export class Login {
   ): Promise<boolean> {
     const { database } = this.#deps;
     if (isOperator) return false;
-    if (!(await wasClaimed(database))) {
-      this.#demandSetup(request, login.verifyingKey);
-      return true;
-    }
-    const isRevoked = await wasRootKeyRevoked(database, login.verifyingKey);
-    if (isRevoked || !(await this.#isOfKnownAccount(login))) {
-      throw refused('Root key does not exist');
-    }
-    return false;
+    if (await wasClaimed(database)) throw refused('Root key does not exist');
+    this.#demandSetup(request, login.verifyingKey);
+    return true;
   }
 
   /** One more root key, for a caller that may add one. */
   async addRootKey(request: AddKeyRequest, actor: string): Promise<void> {
     const login = this.#verify(request);
+    await this.#demandAccount(login, null);
     await this.#spendNonce(request);
     await addRootKey(this.#deps.database, login, {
       actor,
@@ -115,9 +124,7 @@ export class Login {
     const verifyingKey = normalized(walletMetadata.verifyingKey ?? walletMetadata.signingKey ?? '');
     if (type !== 'NEAR' && type !== 'ETH') throw refused('Unsupported wallet type.');
     const isNear = type === 'NEAR';
-    if (isNear && (metadata.recipient === undefined || metadata.callbackUrl === undefined)) {
-      throw refused('Invalid metadata.');
-    }
+    if (isNear && metadata.recipient === undefined) throw refused('Invalid metadata.');
     if (decodeClientKey(message.publicKey) === null) throw refused('Invalid client key.');
     const challenge = { ...message, contextId: message.contextId ?? null };
     verifyNodeSignature(this.#nodePublicKey, challenge);
@@ -185,23 +192,17 @@ export class Login {
     );
   }
 
-  /** NEAR: a key of an account that has a root key, by the network's own word. */
-  async #isOfKnownAccount({
-    verifyingKey,
-    wallet,
-    walletAddress,
-  }: VerifiedLogin): Promise<boolean> {
-    if (walletAddress === '') return false;
-    const roots = await listRootKeys(this.#deps.database);
-    const networkId = networkOf(wallet);
-    const known = roots.filter(
-      (root) => root.walletAddress === walletAddress && networkOf(root.wallet) === networkId,
+  /**
+   * A known key is asked about with the account that it came with: who found the key elsewhere may
+   * have given it to an account of their own.
+   */
+  async #demandAccount(login: VerifiedLogin, root: RootKey | null): Promise<void> {
+    if (!isNearWallet(login.wallet)) return;
+    const known = root !== null && root.walletAddress !== '' ? root : login;
+    const { log } = this.#deps;
+    await demandNearAccount(known, this.#config.nearRpcUrls, (details, text) =>
+      log.warn(details, text),
     );
-    const rpcUrl = networkId === null ? undefined : this.#config.nearRpcUrls[networkId];
-    if (known.length === 0 || rpcUrl === undefined) return false;
-    const keys = [verifyingKey, ...known.map((root) => root.verifyingKey)];
-    const owned = await Promise.all(keys.map((key) => ownsNearKey(rpcUrl, walletAddress, key)));
-    return owned[0] === true && owned.slice(1).some(Boolean);
   }
 }
 
@@ -216,15 +217,14 @@ function verifyWallet(
     message: message.message,
     nonce: Buffer.from(message.nonce, 'base64'),
     recipient: metadata.recipient ?? '',
-    callbackUrl: metadata.callbackUrl ?? '',
+    callbackUrl: metadata.callbackUrl ?? null,
   };
   if (verifyNear(verifyingKey, signature, signed)) return;
   throw refused('Node signature is invalid. Please check the signature.');
 }
 
-function networkOf(wallet: string): string | null {
-  const { networkId } = JSON.parse(wallet) as { networkId?: unknown };
-  return typeof networkId === 'string' ? networkId : null;
+function isNearWallet(wallet: string): boolean {
+  return (JSON.parse(wallet) as { type: string }).type.toUpperCase() === 'NEAR';
 }
 
 /** An address of Ethereum has one spelling here; other keys have one anyway. */

@@ -14,6 +14,7 @@ import { AccessFileError, AccessRules } from './access-rules.ts';
 import type { AuthConfig } from './config.ts';
 import { authRoutes } from './http.ts';
 import { Login } from './login.ts';
+import { unknownPrincipals } from './principal-names.ts';
 import { RateLimits } from './rate-limits.ts';
 import { signHead } from './sign-head.ts';
 import { Tokens } from './tokens.ts';
@@ -61,7 +62,7 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
     name: 'auth',
     door: { prefixes: routes.map(({ path }) => path), handle: createKoaDoor(deps, routes) },
     isReady: () => responders.length > 0 && bus.isConnected(),
-    reload: reloadEverywhere,
+    reload: async () => void (await reloadEverywhere()),
     start: async () => {
       await loadRules();
       await tokens.rotate();
@@ -92,8 +93,8 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
   };
 
   /** All or nothing: any error keeps the rules that are. */
-  async function loadRules(): Promise<void> {
-    if (config.accessFile === null) return;
+  async function loadRules(): Promise<readonly string[]> {
+    if (config.accessFile === null) return [];
     try {
       const text = await readFile(config.accessFile, 'utf8').catch((error: unknown) => {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
@@ -109,12 +110,22 @@ export function createAuthService(deps: ServiceDeps, config: AuthConfig): Servic
         ? new AppError('invalid_request', `the access file is not used: ${reason}`)
         : error;
     }
+    return await warnOfUnknown(config.accessFile);
   }
 
-  /** The access file, on all replicas. Throws AppError `invalid_request`. */
-  async function reloadEverywhere(): Promise<void> {
-    await loadRules();
+  /** A typo in a key would otherwise be found by nobody; a key may also come later. */
+  async function warnOfUnknown(file: string): Promise<readonly string[]> {
+    const unknown = await unknownPrincipals(database, rules.principals);
+    const texts = unknown.map((name) => `${name} is no key and no identity that this node knows`);
+    for (const text of texts) log.warn({ file }, text);
+    return texts;
+  }
+
+  /** The access file, on all replicas; gives warnings. Throws AppError `invalid_request`. */
+  async function reloadEverywhere(): Promise<readonly string[]> {
+    const warnings = await loadRules();
     publishChange(RELOAD);
+    return warnings;
   }
 
   async function keepHouse(): Promise<void> {

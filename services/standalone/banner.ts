@@ -7,7 +7,10 @@ export interface BannerOptions {
   readonly token: string;
   /** The public key that signs heads of logs. */
   readonly nodeKey: string;
-  readonly setupToken: string;
+  /** Null when it is of no use any more. */
+  readonly setupToken: string | null;
+  /** What `kill -HUP` has to reach; `npm` passes no SIGHUP on. */
+  readonly pid: number;
   readonly isOpen: boolean;
   readonly checksNearAccounts: boolean;
   readonly demo: readonly DemoContext[];
@@ -16,7 +19,7 @@ export interface BannerOptions {
 /** Tells a new user where everything is, and what to paste next. */
 export function printBanner(options: BannerOptions): void {
   const { url, internalUrl, dataDirectory, token, nodeKey, setupToken, isOpen } = options;
-  const { checksNearAccounts, demo } = options;
+  const { checksNearAccounts, demo, pid } = options;
   const port = new URL(url).port;
   const lines = [
     '',
@@ -29,7 +32,10 @@ export function printBanner(options: BannerOptions): void {
     `  data           ${dataDirectory}`,
     `  admin token    ${token}`,
     `  node key       ${nodeKey}   (proofs are signed by it)`,
-    `  setup token    ${setupToken}   (for the first wallet that logs in)`,
+    ...(setupToken === null
+      ? []
+      : [`  setup token    ${setupToken}   (for the first wallet that logs in)`]),
+    `  process        ${pid}   (kill -HUP: read access.toml again, when it runs without a terminal)`,
     ...demo.map(({ name, contextId }) => `  ${name.padEnd(13)}  context ${contextId}`),
     ...(checksNearAccounts ? [] : ['  NEAR wallets   prove a key, not an account: see --near-rpc']),
     ...(isOpen ? ['  --open         callers on this machine need no token'] : []),

@@ -21,17 +21,22 @@ const TICK_MS = 5_000;
 
 /**
  * The demo contexts of this data directory, made now when they are wanted and not there yet.
- * Unless told, they are wanted on the first start.
+ * Unless told, they are wanted on the first start, and later what that start decided holds.
  */
 export async function demoContexts(
   directory: string,
   wanted: boolean | undefined,
   node: Node,
 ): Promise<readonly DemoContext[]> {
-  if (wanted === false) return [];
   const file = join(directory, 'demo.json');
-  const known = await readFile(file, 'utf8').catch(() => null);
-  if (known !== null) return JSON.parse(known) as readonly DemoContext[];
+  const text = await readFile(file, 'utf8').catch(() => null);
+  const known = text === null ? null : (JSON.parse(text) as readonly DemoContext[]);
+  if (wanted === false) {
+    if (known === null) await writeFile(file, '[]');
+    return [];
+  }
+  // An empty list says that the first start wanted none.
+  if (known !== null && (known.length > 0 || wanted === undefined)) return known;
   const contexts = await createDemo(node);
   await writeFile(file, JSON.stringify(contexts));
   return contexts;

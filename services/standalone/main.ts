@@ -21,7 +21,7 @@ const program = new Command('npm start --')
   .addOption(new Option('--nats-url <url>', 'use this NATS, 2.9 or newer').env('NATS_URL'))
   .option(
     '--near-rpc <network=url>',
-    'asks this NEAR RPC whether a key belongs to its account; may be repeated',
+    'ask this NEAR RPC, at each login, whether the key belongs to its account; may be repeated',
     parseNearRpc,
     {},
   )

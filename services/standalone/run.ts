@@ -9,7 +9,8 @@ import { createLogger } from '#shared/telemetry/logger.ts';
 import { migrate, serviceUrlOf } from '#shared/store/migrate.ts';
 import { tlsOf, withPassword } from '#shared/service/connect.ts';
 import type { NatsOptions } from '#shared/bus/nats-bus.ts';
-import type { TlsOptions } from '#shared/store/database.ts';
+import { openDatabase, type TlsOptions } from '#shared/store/database.ts';
+import { wasClaimed } from '#shared/store/key-store.ts';
 import type { StandaloneConfig } from './config.ts';
 import { aborted, stopSignal } from '#shared/service/stop-signal.ts';
 import { printBanner } from './banner.ts';
@@ -92,7 +93,8 @@ export async function runStandalone(options: StandaloneOptions): Promise<void> {
       dataDirectory: directory.path,
       token: adminToken,
       nodeKey: publicKeyFromBytes(keyPairOf(nodeKey).publicKey),
-      setupToken,
+      setupToken: (await canBeClaimed(servers, values.auth.firstRootKey)) ? setupToken : null,
+      pid: process.pid,
       isOpen: values.auth.open,
       checksNearAccounts: Object.keys(values.auth.nearRpcUrls).length > 0,
       demo,
@@ -157,6 +159,16 @@ async function secretKeyOf(
   }
   await demandSecretKey(given, { url, tls });
   return given;
+}
+
+/** Whether the setup token is of any use. */
+async function canBeClaimed(
+  { databaseUrl: url, databaseTls: tls }: Servers,
+  firstRootKey: string | null,
+): Promise<boolean> {
+  if (firstRootKey !== null) return false;
+  await using database = openDatabase({ url, tls, poolMax: 1, onError: () => undefined });
+  return !(await wasClaimed(database));
 }
 
 /** Before anything is made: a taken port would only be noticed at the end. */

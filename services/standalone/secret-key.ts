@@ -42,8 +42,12 @@ export async function settleSecretKey(
   await demandOpens(database, current, file);
   if (!rotate) return current;
   const next = await read(NEXT);
-  await resealSecrets(database, { from: current, to: next, random: systemRandom });
+  const count = await resealSecrets(database, { from: current, to: next, random: systemRandom });
   await directory.replaceSecret(NAME, NEXT);
+  process.stdout.write(
+    `The secret key was rotated: ${count} private keys are sealed with the new one in ${file}; ` +
+      'JWTs that the operator made are not valid any more.\n',
+  );
   return next;
 }
 

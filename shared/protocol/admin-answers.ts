@@ -80,6 +80,7 @@ const cluster = z.object({
 export const answers = {
   cluster: data(cluster),
   nothing,
+  reloaded: data(z.object({ warnings: z.array(z.string()) })),
   status: data(z.object({ status: z.literal('alive') })),
   applicationId,
   application: data(application.extend({ application })),

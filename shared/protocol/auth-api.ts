@@ -27,7 +27,7 @@ export const addKeySchema = z.object({
     }),
     metadata: z.object({
       recipient: z.string().optional(),
-      callbackUrl: z.string().optional(),
+      callbackUrl: z.string().nullish(),
       nonce: z.string().optional(),
     }),
   }),

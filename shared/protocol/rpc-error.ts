@@ -9,7 +9,7 @@ import type { RpcMethod } from './json-rpc-call.ts';
  */
 export function rpcErrorOf(method: RpcMethod, error: unknown): RpcError {
   const known = error instanceof AppError ? error : new AppError('internal', 'internal error');
-  const { contextId = '', applicationId = '', publicKey = '' } = known.details;
+  const { contextId = '', applicationId = '', publicKey = '', permission } = known.details;
   switch (known.code) {
     case 'context_not_found':
       return callError({ type: 'ContextNotFound', data: { context_id: contextId } });
@@ -24,7 +24,11 @@ export function rpcErrorOf(method: RpcMethod, error: unknown): RpcError {
     case 'forbidden':
       return callError({
         type: 'Unauthorized',
-        data: { context_id: contextId, public_key: publicKey },
+        data: {
+          context_id: contextId,
+          public_key: publicKey,
+          ...(permission === undefined ? {} : { permission }),
+        },
       });
     case 'function_call_failed':
       return { type: 'FunctionCallError', data: known.message };

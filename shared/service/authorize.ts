@@ -9,14 +9,21 @@ export function authorize(
   contextId: ContextId | null = null,
 ): void {
   if (can(principal, permission, contextId)) return;
-  if (principal.kind === 'anonymous') {
-    throw new AppError(
-      'unauthorized',
-      'a valid token is needed: send "Authorization: Bearer <token>", or ?token=<token>',
-    );
-  }
+  demandCredentials(principal);
   const where = contextId === null ? '' : ` on context ${contextId}`;
-  throw new AppError('forbidden', `${principal.id} lacks the permission ${permission}${where}`);
+  throw new AppError('forbidden', `${principal.id} lacks the permission ${permission}${where}`, {
+    permission,
+    ...(contextId === null ? {} : { contextId }),
+  });
+}
+
+/** Throws AppError `unauthorized` for a caller without credentials. */
+export function demandCredentials({ kind }: Principal): void {
+  if (kind !== 'anonymous') return;
+  throw new AppError(
+    'unauthorized',
+    'a valid token is needed: send "Authorization: Bearer <token>", or ?token=<token>',
+  );
 }
 
 /** Like `authorize`, for whoever has the permission on any context at all. */

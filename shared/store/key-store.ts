@@ -69,12 +69,15 @@ export async function addRootKey(
   });
 }
 
-/** False when another root key added it, and it was not revoked. */
+/**
+ * Adds a client key, or notes another login of it. Until it is revoked it stays its root key's, and
+ * for the context that it logged in for, or for none.
+ */
 export async function addClientKey(
   database: Database,
   key: Omit<ClientKey, 'createdAt' | 'signsTime'>,
   { actor, signature }: Change,
-): Promise<boolean> {
+): Promise<'added' | 'of-another-root-key' | 'for-another-context'> {
   return await database.kysely.transaction().execute(async (work) => {
     const row = {
       signing_key: key.signingKey,
@@ -92,16 +95,26 @@ export async function addClientKey(
           .doUpdateSet({ ...row, created_at: sql`now()` })
           .where((where) =>
             where.or([
-              where('client_keys.root_key', '=', key.rootKey),
+              where.and([
+                where('client_keys.root_key', '=', key.rootKey),
+                where('client_keys.context_id', 'is not distinct from', row.context_id),
+              ]),
               where('client_keys.revoked_at', 'is not', null),
             ]),
           ),
       )
       .returning('signing_key')
       .executeTakeFirst();
-    if (taken === undefined) return false;
+    if (taken === undefined) {
+      const { root_key } = await work
+        .selectFrom('client_keys')
+        .select('root_key')
+        .where('signing_key', '=', key.signingKey)
+        .executeTakeFirstOrThrow();
+      return root_key === key.rootKey ? 'for-another-context' : 'of-another-root-key';
+    }
     await note(work, { kind: 'client-key-added', subject: key.signingKey, actor, signature });
-    return true;
+    return 'added';
   });
 }
 
@@ -117,18 +130,6 @@ export async function findRootKey(
 export async function wasClaimed(database: Database): Promise<boolean> {
   const query = database.kysely.selectFrom('root_keys').select('verifying_key').limit(1);
   return (await query.executeTakeFirst()) !== undefined;
-}
-
-export async function wasRootKeyRevoked(
-  database: Database,
-  verifyingKey: string,
-): Promise<boolean> {
-  const row = await database.kysely
-    .selectFrom('root_keys')
-    .select('revoked_at')
-    .where('verifying_key', '=', verifyingKey)
-    .executeTakeFirst();
-  return row !== undefined && row.revoked_at !== null;
 }
 
 /** From now on the key's signatures without a time are refused. */
@@ -205,6 +206,16 @@ export async function revokeKeys(
     }
     return rootRows.length + clientRows.length;
   });
+}
+
+/** True for a root key and a client key, also one that was revoked. */
+export async function isKnownKey({ kysely }: Database, key: string): Promise<boolean> {
+  const roots = kysely.selectFrom('root_keys').select('verifying_key as key');
+  const clients = kysely.selectFrom('client_keys').select('signing_key as key');
+  const found = roots
+    .where('verifying_key', '=', key)
+    .unionAll(clients.where('signing_key', '=', key));
+  return (await found.executeTakeFirst()) !== undefined;
 }
 
 /** The history of all keys, oldest first. */

@@ -29,6 +29,12 @@ export async function listMembers(database: Database, contextId: ContextId): Pro
   }));
 }
 
+export async function isMemberAnywhere(database: Database, publicKey: PublicKey): Promise<boolean> {
+  const members = database.kysely.selectFrom('members').select('public_key');
+  const found = members.where('public_key', '=', bytesOf(publicKey)).limit(1);
+  return (await found.executeTakeFirst()) !== undefined;
+}
+
 /** The sealed private key of a member that this node owns, or null. */
 export async function findSealedKey(
   database: Database,

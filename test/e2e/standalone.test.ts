@@ -3,8 +3,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addRootKey } from '#shared/store/key-store.ts';
 import { eventually } from '../support/eventually.ts';
 import { createTestDatabase, testNatsUrl } from '../support/infra.ts';
+import { openTestDatabase } from '../support/log.ts';
 import { isAlive, NodeProcess, readEmbeddedServers } from '../support/node-process.ts';
 import { WsClient } from '../support/ws-client.ts';
 
@@ -87,6 +89,7 @@ test('the secret key is rotated, and a rotation that was cut off is finished or 
   const before = await readFile(path('secret-key'), 'utf8');
   {
     await using node = await start('--rotate-secret-key');
+    expect(node.stdout).toMatch(/The secret key was rotated: [1-9]\d* private keys/);
     await works(node);
   }
   const after = await readFile(path('secret-key'), 'utf8');
@@ -227,6 +230,39 @@ test('a server of the node that crashes is reported and started again', async ()
 
   expect(node.stderr).toContain('postgres ended by');
   expect(node.stderr).toContain('nats-server ended by SIGKILL, starting it again');
+});
+
+test('a start without the demo is remembered, and the setup token is shown while it can be used', async () => {
+  const empty = await mkdtemp(join(tmpdir(), 'cairn-empty-'));
+  await using database = await createTestDatabase();
+  const env = { DATABASE_URL: database.ownerUrl, NATS_URL: testNatsUrl() };
+  const printed = async (...args: string[]) => {
+    await using node = await NodeProcess.start({ data: empty, env, args });
+    expect(node.stdout).toContain(`process        ${node.pid} `);
+    return node.stdout;
+  };
+  try {
+    expect(await printed('--no-demo')).toContain('setup token');
+    expect(await printed()).not.toContain('kv-store');
+    const address = `0x${'ab'.repeat(20)}`;
+    expect(await printed('--demo', `--first-root-key=${address}`)).not.toContain('setup token');
+    expect(await printed()).toContain('kv-store');
+    const refused = await NodeProcess.run({
+      data: empty,
+      env,
+      args: ['--first-root-key=nonsense'],
+    });
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining('a wallet key is ed25519:') as string,
+    ]);
+    await using owner = openTestDatabase(database.ownerUrl);
+    const key = { verifyingKey: address, wallet: '{"type":"ETH"}', walletAddress: '' };
+    await addRootKey(owner, key, { actor: 'admin', signature: null, onlyFirst: true });
+    expect(await printed()).not.toContain('setup token');
+  } finally {
+    await rm(empty, { recursive: true, force: true });
+  }
 });
 
 test('with servers given, nothing is embedded', async () => {

@@ -307,7 +307,7 @@ describe('blobs', () => {
       'content-length': '5',
       'content-type': 'application/octet-stream',
       etag: '"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"',
-      'cache-control': 'public, max-age=3600',
+      'cache-control': 'private, no-cache',
       'x-blob-id': id,
       'x-content-type-options': 'nosniff',
     });
@@ -359,9 +359,9 @@ describe('blobs', () => {
   test('are read in part', async () => {
     const bytes = Buffer.from(Array.from({ length: 1_500_000 }, (_, i) => (i * 7) & 255));
     const { data } = (await (await put(bytes)).json()) as { data: { blob_id: string } };
-    const read = async (range: string) => {
-      const path = `/admin-api/blobs/${data.blob_id}`;
-      const response = await client.fetch(path, { headers: { range } });
+    const path = `/admin-api/blobs/${data.blob_id}`;
+    const read = async (range: string, headers: Record<string, string> = {}) => {
+      const response = await client.fetch(path, { headers: { range, ...headers } });
       const body = Buffer.from(await response.arrayBuffer());
       return [response.status, response.headers.get('content-range'), body] as const;
     };
@@ -380,6 +380,17 @@ describe('blobs', () => {
     expect((await read('bytes=1500000-')).slice(0, 2)).toEqual([416, 'bytes */1500000']);
     expect((await read('bytes=9-3'))[0]).toBe(416);
     expect((await read('lines=1-2'))[0]).toBe(200);
+
+    const etag = (await client.fetch(path)).headers.get('etag') ?? '';
+    expect((await read('bytes=0-9', { 'if-range': etag }))[0]).toBe(206);
+    const [status, , whole] = await read('bytes=0-9', { 'if-range': '"other"' });
+    expect([status, whole.length]).toEqual([200, 1_500_000]);
+    expect((await read('bytes=1500000-', { 'if-range': '"other"' }))[0]).toBe(200);
+    const cacheControl = async (url: string, headers: Record<string, string>) =>
+      (await fetch(new URL(url, node.url), { headers })).headers.get('cache-control');
+    const authorization = `Bearer ${client.token}`;
+    expect(await cacheControl(path, { authorization, range: 'bytes=1500000-' })).toBe('no-store');
+    expect(await cacheControl(`${path}?token=${client.token}`, {})).toBe('no-store');
   });
 
   test('are refused when too large, when another hash was promised, and under a bad id', async () => {

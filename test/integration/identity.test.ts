@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer } from 'node:http';
 import { sql } from 'kysely';
+import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
 import { keyPairOf, signEd25519 } from '#shared/crypto/ed25519.ts';
@@ -137,6 +138,21 @@ describe('logging in', () => {
     },
   );
 
+  test('with NEAR and no callback URL, left out or null', async () => {
+    const wallet = nearWallet({ hasCallback: false });
+    const key = await ClientKey.make(28);
+    const withCallback = (callbackUrl: string | null) => (body: Record<string, unknown>) => {
+      const { message, metadata } = body['payload'] as { message: object; metadata: object };
+      return { ...body, payload: { message, metadata: { ...metadata, callbackUrl } } };
+    };
+
+    expect((await login(wallet, key))[0]).toBe(200);
+    expect((await login(wallet, key, { change: withCallback(null) }))[0]).toBe(200);
+    expect((await login(wallet, key, { change: withCallback('') }))[1]).toContain(
+      'Please check the signature',
+    );
+  });
+
   test('the headers of the published vector are those that the client library makes', async () => {
     const key = await ClientKey.make(3);
 
@@ -198,41 +214,76 @@ describe('logging in', () => {
 });
 
 describe('NEAR accounts', () => {
-  test('a new key of a known account is adopted when the network confirms both', async () => {
-    const live = new Set<string>();
+  test('every login asks the network, and what it does not confirm is refused', async () => {
+    const live = new Map<string, unknown>();
+    let isDown = false;
     const rpc = createServer((request, response) => {
       request.toArray().then((chunks: Buffer[]) => {
         const { params } = JSON.parse(Buffer.concat(chunks).toString()) as {
           params: { public_key: string; account_id: string };
         };
-        const isLive = live.has(`${params.account_id} ${params.public_key}`);
-        response.end(
-          JSON.stringify({
-            result: isLive ? { permission: 'FullAccess' } : { error: 'no such key' },
-          }),
-        );
+        const permission = live.get(`${params.account_id} ${params.public_key}`);
+        const unknown = { error: { cause: { name: isDown ? 'x' : 'UNKNOWN_ACCESS_KEY' } } };
+        const known = permission !== undefined && !isDown;
+        response.end(JSON.stringify(known ? { result: { permission } } : unknown));
       }, fail);
     });
     const port = await listen(rpc, '127.0.0.1', 0);
+    const lines: string[] = [];
     await using asking = await startTestNode({
       database: node.database,
       nodeName: 'asking',
-      auth: { nearRpcUrls: { testnet: `http://127.0.0.1:${port}` } },
+      auth: {
+        nearRpcUrls: { testnet: `http://127.0.0.1:${port}` },
+        verificationsPerAddress: 1_000,
+        verificationsTotal: 1_000,
+      },
+      log: pino({ level: 'warn' }, { write: (line) => void lines.push(line) }),
     });
-    const attempt = async (wallet: WalletSigner, seed: number) => {
+    interface Options {
+      readonly path?: string;
+      readonly headers?: Record<string, string>;
+      readonly metadata?: object;
+    }
+    const attempt = async (wallet: WalletSigner, seed: number, options: Options = {}) => {
+      const { path = 'add-client-key', headers = {}, metadata = {} } = options;
       const key = await ClientKey.make(seed);
       const body = await wallet.sign(await requestChallenge(asking.client), key.signingKey);
-      const path = '/admin-api/add-client-key';
-      return (await postOpen(asking.client, path, { ...body, setupToken: SETUP_TOKEN }))[0];
+      const walletMetadata = { ...(body['walletMetadata'] as object), ...metadata };
+      const changed = { ...body, walletMetadata, setupToken: SETUP_TOKEN };
+      return (await postOpen(asking.client, `/admin-api/${path}`, changed, headers)).join(' ');
     };
     const [first, second] = [nearWallet(), nearWallet()];
+    const operator = bearer(client.token);
+    const foreign = /^400 .*does not belong to account .*alice.test/;
+    const account = `alice.test ${first.verifyingKey}`;
 
-    expect(await attempt(first, 51)).toBe(200);
-    expect(await attempt(second, 52)).toBe(400);
-    live.add(`alice.test ${second.verifyingKey}`);
-    expect(await attempt(second, 52)).toBe(400);
-    live.add(`alice.test ${first.verifyingKey}`);
-    expect(await attempt(second, 52)).toBe(200);
+    expect(await attempt(first, 51)).toMatch(foreign);
+    expect(await attempt(first, 51, { headers: operator })).toMatch(foreign);
+    expect(await attempt(first, 51, { path: 'root-key', headers: operator })).toMatch(foreign);
+    live.set(account, { FunctionCall: {} });
+    expect(await attempt(first, 51)).toMatch(foreign);
+    live.set(account, 'FullAccess');
+    const elsewhere = { wallet: { type: 'NEAR', networkId: 'toString' } };
+    expect(await attempt(first, 51, { metadata: elsewhere })).toContain('Unknown NEAR network ID');
+    expect(await attempt(first, 51, { metadata: { walletAddress: '' } })).toContain(
+      'Wallet address not present',
+    );
+    isDown = true;
+    expect(await attempt(first, 51)).toMatch(/^503 .*NEAR RPC of testnet did not tell/);
+    expect(lines.join('')).toContain('the NEAR RPC does not tell whose a key is');
+    isDown = false;
+    expect(await attempt(first, 51)).toMatch(/^200/);
+    expect(await attempt(ethereumWallet(), 53, { headers: operator })).toMatch(/^200/);
+
+    // Confirmed keys of the same account are no root keys by that; one that left it is none any more.
+    live.set(`alice.test ${second.verifyingKey}`, 'FullAccess');
+    expect(await attempt(second, 52)).toMatch(/^400 .*Root key does not exist/);
+    live.delete(account);
+    live.set(`mallory.test ${first.verifyingKey}`, 'FullAccess');
+    expect(await attempt(first, 51, { metadata: { walletAddress: 'mallory.test' } })).toMatch(
+      foreign,
+    );
     rpc.close();
     rpc.closeAllConnections();
   });
@@ -343,7 +394,13 @@ describe('attacks on the login', () => {
     expect((await rpc(headers, { contextId, method: 'len', argsJson: {} }))[1]).toContain('output');
     const [, refused] = await rpc(headers, { contextId: other, method: 'len', argsJson: {} });
     expect(JSON.parse(refused)).toMatchObject({
-      error: { type: 'CallError', data: { type: 'Unauthorized' } },
+      error: {
+        type: 'CallError',
+        data: {
+          type: 'Unauthorized',
+          data: { context_id: other, public_key: '', permission: 'context_query' },
+        },
+      },
     });
     expect((await call(`/admin-api/contexts/${other}`, headers))[0]).toBe(403);
     expect((await call('/admin-api/did', headers))[0]).toBe(403);
@@ -392,6 +449,29 @@ describe('attacks on the login', () => {
 });
 
 describe('what is not gained', () => {
+  test('a client key changes its context by no second login, until it is revoked', async () => {
+    const wallet = nearWallet();
+    const key = await ClientKey.make(76);
+    expect((await login(wallet, key, { contextId }))[0]).toBe(200);
+    for (const wanted of [other, null]) {
+      const [status, text] = await login(wallet, key, { contextId: wanted });
+      expect([status, text]).toEqual([400, expect.stringContaining('use a new key, or revoke')]);
+    }
+    expect((await login(wallet, key, { contextId }))[0]).toBe(200);
+    await client.admin('/admin-api/identity/keys/revoke', { key: key.signingKey });
+    expect((await login(wallet, key, { contextId: other }))[0]).toBe(200);
+  });
+
+  test('a login for a context that does not exist says so, and stores nothing', async () => {
+    const gone = encodeBase58(new Uint8Array(32).fill(77));
+    expect(await login(nearWallet(), await ClientKey.make(77), { contextId: gone })).toEqual([
+      404,
+      '{"error":"Context not found"}',
+    ]);
+    const { did } = await client.admin<{ did: { root_keys: [] } }>('/admin-api/did');
+    expect(did.root_keys).toEqual([]);
+  });
+
   test('a revoked first key is not the first again; only the operator adds the next', async () => {
     const wallet = nearWallet();
     const key = await ClientKey.make(71);
@@ -402,6 +482,12 @@ describe('what is not gained', () => {
     const body = await wallet.sign(await requestChallenge(client), key.signingKey);
     const answer = await postOpen(client, '/admin-api/add-client-key', body, bearer(client.token));
     expect(answer[0]).toBe(200);
+    const { events } = await client.admin<{ events: object[] }>('/admin-api/identity/history');
+    expect(events.at(-2)).toMatchObject({
+      kind: 'root-key-added',
+      subject: wallet.verifyingKey,
+      actor: 'admin',
+    });
   });
 
   test('a client key of one root key is not taken over by another', async () => {
@@ -470,6 +556,14 @@ describe('what is not gained', () => {
 });
 
 describe('revoking', () => {
+  test('what is no key is not found', async () => {
+    const answer = await client.post('/admin-api/identity/keys/revoke', { key: 'nonsense' });
+    expect([answer.status, await answer.json()]).toEqual([
+      404,
+      { error: 'There is no such root key or client key.' },
+    ]);
+  });
+
   test('stops headers, tokens and open sockets within a second', async () => {
     const wallet = nearWallet();
     const key = await ClientKey.make(19);
@@ -653,7 +747,7 @@ describe('the access file', () => {
     const refused = await reload();
     expect([refused.status, await refused.text()]).toEqual([
       400,
-      '{"error":"the access file is not used: Unknown permission: context_fly"}',
+      '{"error":"the access file is not used: default user: Unknown permission: context_fly"}',
     ]);
     expect((await rpc({}, query()))[1]).toContain('output');
     const metrics = await (await fetch(`${node.internalUrl}/metrics`)).text();
@@ -662,6 +756,25 @@ describe('the access file', () => {
     await writeFile(file(), '');
     await reload();
     await eventually(async () => (await rpc({}, query()))[0] === 401, 1_000);
+  });
+
+  test('is read with a warning for each principal that is no key and no identity', async () => {
+    const [key, stranger] = [await ClientKey.make(26), await ClientKey.make(27)];
+    await login(nearWallet(), key);
+    const known = [`client-key:${key.signingKey}`, `identity:${await executorOf(contextId)}`];
+    const unknown = [`jwt:client-key:${stranger.signingKey}`, `identity:${contextId}`];
+    await writeFile(
+      file(),
+      `[[user]]\nid = "u"\nprincipals = ${JSON.stringify([...known, ...unknown])}\n`,
+    );
+
+    expect(await (await reload()).json()).toEqual({
+      data: {
+        warnings: unknown.map((name) => `${name} is no key and no identity that this node knows`),
+      },
+    });
+    await writeFile(file(), '');
+    expect(await (await reload()).json()).toEqual({ data: { warnings: [] } });
   });
 
   test('denies a client key what it had, on open sockets too', async () => {

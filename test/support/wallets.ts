@@ -52,7 +52,8 @@ export interface WalletSigner {
   sign(challenge: Challenge, publicKey: string, message?: string): Promise<Record<string, unknown>>;
 }
 
-export function nearWallet(): WalletSigner {
+export function nearWallet(options: { readonly hasCallback?: boolean } = {}): WalletSigner {
+  const callback = options.hasCallback === false ? {} : { callbackUrl: CALLBACK_URL };
   const pair = KeyPair.fromRandom('ed25519');
   const signer = new KeyPairSigner(pair);
   const verifyingKey = pair.getPublicKey().toString();
@@ -63,11 +64,11 @@ export function nearWallet(): WalletSigner {
         message,
         nonce: new Uint8Array(Buffer.from(challenge.nonce, 'base64')),
         recipient: RECIPIENT,
-        callbackUrl: CALLBACK_URL,
+        ...callback,
       });
       return bodyOf(challenge, publicKey, message, {
         walletSignature: Buffer.from(signed.signature).toString('base64'),
-        metadata: { recipient: RECIPIENT, callbackUrl: CALLBACK_URL, nonce: challenge.nonce },
+        metadata: { recipient: RECIPIENT, ...callback, nonce: challenge.nonce },
         walletMetadata: {
           wallet: { type: 'NEAR', networkId: 'testnet' },
           verifyingKey,

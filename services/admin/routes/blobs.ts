@@ -115,18 +115,24 @@ export function blobRoutes(
  * `range_not_satisfiable` for one that begins behind the end.
  */
 function rangeOf(context: DoorContext, size: number): { start: number; end: number } {
-  const asked = /^bytes=(\d*)-(\d*)$/.exec(context.get('range'));
+  const isRanged = isSameAs(context.get('if-range'), context.response.get('etag'));
+  const asked = isRanged ? /^bytes=(\d*)-(\d*)$/.exec(context.get('range')) : null;
   const [, first = '', last = ''] = asked ?? [];
   if (first === '' && last === '') return { start: 0, end: size };
   const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
   const end = first === '' || last === '' ? size : Math.min(size, Number(last) + 1);
   if (start >= size || end <= start) {
-    context.set('content-range', `bytes */${size}`);
+    context.set({ 'content-range': `bytes */${size}`, 'cache-control': 'no-store' });
     throw new AppError('range_not_satisfiable', `the blob has ${size} bytes`);
   }
   context.status = 206;
   context.set('content-range', `bytes ${start}-${end - 1}/${size}`);
   return { start, end };
+}
+
+/** `If-Range`: a part of what the caller has already; of anything else it wants the whole. */
+function isSameAs(condition: string, etag: string): boolean {
+  return condition === '' || condition === etag;
 }
 
 /** A blob may hold anything: a browser must neither guess its type nor run it in this origin. */
@@ -136,7 +142,8 @@ function setHeaders(context: DoorContext, blob: BlobInfo, mime = 'application/oc
   context.type = mime;
   context.set({
     etag: `"${hash}"`,
-    'cache-control': 'public, max-age=3600',
+    // What a permission guards is in no shared cache, and in none under a URL with the token in it.
+    'cache-control': context.query['token'] === undefined ? 'private, no-cache' : 'no-store',
     'accept-ranges': 'bytes',
     'x-blob-id': blob.blobId,
     'x-blob-hash': hash,

@@ -9,7 +9,8 @@ export interface NearMessage {
   /** 32 bytes. */
   readonly nonce: Uint8Array;
   readonly recipient: string;
-  readonly callbackUrl: string;
+  /** Null where the wallet was given none; the empty text is another message. */
+  readonly callbackUrl: string | null;
 }
 
 /** 2^31 + 413: keeps these messages from being mistaken for transactions. */
@@ -34,8 +35,7 @@ function encodeNep413({ message, nonce, recipient, callbackUrl }: NearMessage): 
     borshString(message),
     nonce,
     borshString(recipient),
-    Uint8Array.of(1),
-    borshString(callbackUrl),
+    ...(callbackUrl === null ? [Uint8Array.of(0)] : [Uint8Array.of(1), borshString(callbackUrl)]),
   ]);
 }
 

@@ -382,7 +382,9 @@ function knownExecutorOf(lane: Lane, asked: PublicKey | null): PublicKey | null 
 async function executorOf(lane: Lane, asked: PublicKey | null): Promise<PublicKey> {
   if (asked === null) {
     if (lane.defaultExecutor !== null) return lane.defaultExecutor;
-    throw new AppError('forbidden', 'this node has no identity in the context');
+    throw new AppError('forbidden', 'this node has no identity in the context', {
+      contextId: lane.contextId,
+    });
   }
   if (!lane.isMember(asked)) await lane.refreshMembers();
   if (lane.isMember(asked)) return asked;

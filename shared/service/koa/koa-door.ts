@@ -7,7 +7,7 @@ import type { ContextId } from '#shared/domain/ids.ts';
 import type { Permission, Principal } from '#shared/domain/permissions.ts';
 import { parseContextId } from '#shared/protocol/ids.ts';
 import { createAuthenticate, retryAfterOf } from '../authenticate.ts';
-import { authorize, authorizeSomewhere } from '../authorize.ts';
+import { authorize, authorizeSomewhere, demandCredentials } from '../authorize.ts';
 import { CORS_HEADERS } from '../cors.ts';
 import { BodyError } from '../json-body.ts';
 import type { ServiceDeps } from '../service.ts';
@@ -26,11 +26,15 @@ export type DoorContext = ParameterizedContext<DoorState> & {
  * Who may call a route.
  *
  * - `public`: everybody.
+ * - `credentials`: whoever has valid ones, whatever they allow.
  * - `{ permission }`: whoever has it everywhere.
  * - `{ permission, on: 'path' }`: whoever has it on the context that the path names as `:id`.
  * - `{ permission, on: 'some' }`: whoever has it on some context; the handler authorizes further.
  */
-type RouteRule = 'public' | { readonly permission: Permission; readonly on?: 'path' | 'some' };
+type RouteRule =
+  | 'public'
+  | 'credentials'
+  | { readonly permission: Permission; readonly on?: 'path' | 'some' };
 
 export interface Route {
   readonly method: 'get' | 'post' | 'put' | 'delete';
@@ -85,6 +89,7 @@ function demand(
   rule: Exclude<RouteRule, 'public'>,
   id: string | undefined,
 ): void {
+  if (rule === 'credentials') return demandCredentials(principal);
   if (rule.on === 'path') return authorize(principal, rule.permission, parseContextIdOf(id));
   if (rule.on === undefined) return authorize(principal, rule.permission);
   authorizeSomewhere(principal, rule.permission);

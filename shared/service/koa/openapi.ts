@@ -73,7 +73,7 @@ function operationOf(route: Route): Json {
       ? { security: [] }
       : {
           security: [{ bearer: [] }, { wallet: [] }, { node: [] }],
-          'x-permission': rule.permission,
+          ...(rule === 'credentials' ? {} : { 'x-permission': rule.permission }),
         }),
   };
 }
