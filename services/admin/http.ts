@@ -12,6 +12,7 @@ import { aliasRoutes } from './routes/aliases.ts';
 import { applicationRoutes } from './routes/applications.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { capabilityRoutes } from './routes/capabilities.ts';
 import { clusterRoutes } from './routes/cluster.ts';
 import { contextRoutes } from './routes/contexts.ts';
 import { historyRoutes } from './routes/history.ts';
@@ -42,6 +43,7 @@ export function adminRoutes(deps: ServiceDeps, config: AdminConfig): readonly Ro
   const routes: Route[] = [
     ...applicationRoutes(deps, config),
     ...memberRoutes(deps, config),
+    ...capabilityRoutes(deps, config),
     ...contextRoutes(deps, config),
     ...historyRoutes(deps, config),
     ...auditRoutes(deps, config),

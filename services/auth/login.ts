@@ -13,13 +13,13 @@ import {
 } from '#shared/store/key-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
 import { findContext } from '#shared/store/transaction-log.ts';
+import { demandBinding } from './binding.ts';
 import { verifyAge, verifyNodeSignature } from './challenge.ts';
 import { decodeClientKey } from './client-key.ts';
 import type { AuthConfig } from './config.ts';
 import { verifyEthereum } from './wallets/ethereum.ts';
 import { verifyNear } from './wallets/near.ts';
 import { demandNearAccount } from './wallets/near-account.ts';
-import { parseSiwe } from './wallets/siwe.ts';
 
 /** A login whose every signature was verified. */
 interface VerifiedLogin {
@@ -29,9 +29,6 @@ interface VerifiedLogin {
   readonly walletAddress: string;
   readonly signature: string;
 }
-
-const MESSAGE_UNBOUND =
-  'The signed message does not name this node’s signature and this client key.';
 
 /**
  * Adding client keys and root keys by a wallet's signature. Unlike upstream, nothing is stored
@@ -129,7 +126,8 @@ export class Login {
     const challenge = { ...message, contextId: message.contextId ?? null };
     verifyNodeSignature(this.#nodePublicKey, challenge);
     if (typeof walletSignature !== 'string') throw refused('Invalid wallet signature type.');
-    this.#demandBinding(request, verifyingKey);
+    const at = { nowMs: this.#deps.clock.nowMs(), clockSkewMs: this.#config.clockSkewMs };
+    demandBinding(message.message, { ...message, verifyingKey }, at);
     verifyWallet(isNear, verifyingKey, walletSignature, payload);
     verifyAge(challenge, this.#deps.clock, this.#config);
     const isOtherContext =
@@ -141,36 +139,6 @@ export class Login {
       walletAddress: isNear ? (walletMetadata.walletAddress ?? '') : '',
       signature: walletSignature,
     };
-  }
-
-  /** What the wallet showed its owner must be about this challenge and this client key. */
-  #demandBinding({ payload }: AddKeyRequest, verifyingKey: string): void {
-    const { message: text, nodeSignature, publicKey, nonce } = payload.message;
-    const siwe = parseSiwe(text);
-    if (siwe !== null) {
-      const nowMs = this.#deps.clock.nowMs();
-      const isBound =
-        siwe.address.toLowerCase() === verifyingKey.toLowerCase() &&
-        siwe.nonce === Buffer.from(nonce, 'base64').toString('hex') &&
-        siwe.resources.includes(`urn:cairn:challenge:${nodeSignature}`) &&
-        siwe.resources.includes(`urn:cairn:client-key:${publicKey}`);
-      if (!isBound) throw refused(MESSAGE_UNBOUND);
-      const isTimely =
-        (siwe.expirationTime === null || siwe.expirationTime.getTime() > nowMs) &&
-        (siwe.notBefore === null || siwe.notBefore.getTime() <= nowMs) &&
-        siwe.issuedAt.getTime() <= nowMs + this.#config.clockSkewMs;
-      if (!isTimely) throw refused('The signed message is not valid now.');
-      return;
-    }
-    let bound: { nodeSignature?: unknown; publicKey?: unknown };
-    try {
-      bound = JSON.parse(text) as typeof bound;
-    } catch {
-      throw refused(MESSAGE_UNBOUND);
-    }
-    if (bound?.nodeSignature !== nodeSignature || bound.publicKey !== publicKey) {
-      throw refused(MESSAGE_UNBOUND);
-    }
   }
 
   async #spendNonce({ payload }: AddKeyRequest): Promise<void> {

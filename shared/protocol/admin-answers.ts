@@ -119,6 +119,11 @@ export const answers = {
     z.object({ contextUsers: z.array(z.object({ publicKey: id, isOwned: z.boolean() })) }),
   ),
   identities: data(z.object({ identities: z.array(id) })),
+  capabilities: data(
+    z.object({
+      members: z.array(z.object({ publicKey: id, capabilities: z.array(z.string()) })),
+    }),
+  ),
   clientKeys: data(z.object({ clientKeys: z.array(clientKey) })),
   identity: data(z.object({ publicKey: id, privateKey: z.string() })),
   invitation: data(z.string()),

@@ -3,8 +3,12 @@ import { AppError } from '#shared/domain/app-error.ts';
 import type { Tables } from './tables.ts';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { sha256 } from '#shared/crypto/sha256.ts';
-import type { ApplicationId, BlobId } from '#shared/domain/ids.ts';
-import { applicationIdFromBytes, blobIdFromBytes } from '#shared/protocol/ids.ts';
+import type { ApplicationId, BlobId, ContextId } from '#shared/domain/ids.ts';
+import {
+  applicationIdFromBytes,
+  blobIdFromBytes,
+  contextIdFromBytes,
+} from '#shared/protocol/ids.ts';
 import type { Engine } from '#shared/domain/engine.ts';
 import type { Database } from './database.ts';
 
@@ -112,6 +116,29 @@ export async function deleteApplication(
     RETURNING application_id`.execute(work);
     return rows.length > 0 ? 'deleted' : 'in-use';
   });
+}
+
+/** The contexts that keep an application from being uninstalled, so many at most. */
+export async function contextsThatNeed(
+  database: Database,
+  applicationId: ApplicationId,
+  limit: number,
+): Promise<readonly ContextId[]> {
+  const id = Buffer.from(decodeId(applicationId));
+  const { rows } = await sql<{ context_id: Buffer }>`
+    WITH RECURSIVE part(needing, context, last) AS (
+      SELECT context, context, head_sequence FROM contexts WHERE deleted_at IS NULL
+      UNION
+      SELECT p.needing, c.parent_context, c.fork_sequence
+      FROM part p JOIN contexts c ON c.context = p.context WHERE c.parent_context IS NOT NULL
+    )
+    SELECT context_id FROM contexts n WHERE deleted_at IS NULL AND (application_id = ${id}
+      OR EXISTS (
+        SELECT FROM part p JOIN transactions t ON p.context = t.context AND t.sequence <= p.last
+        WHERE p.needing = n.context AND t.kind = 'upgrade'
+          AND ${id} IN (substring(t.payload FROM 1 FOR 32), substring(t.payload FROM 33))))
+    ORDER BY context LIMIT ${limit}`.execute(database.kysely);
+  return rows.map((row) => contextIdFromBytes(row.context_id));
 }
 
 /** Keeps an application from being uninstalled until the transaction ends. Throws AppError. */

@@ -97,6 +97,22 @@ export async function hasCapability(
 
 export type CapabilityGrant = readonly [publicKey: PublicKey, capability: Capability];
 
+/** What was granted in a context; the first member has all without. */
+export async function listCapabilities(
+  database: Database,
+  contextId: ContextId,
+): Promise<CapabilityGrant[]> {
+  const rows = await database.kysely
+    .selectFrom('capabilities')
+    .select(['public_key', 'capability'])
+    .where('context_id', '=', bytesOf(contextId))
+    .execute();
+  return rows.flatMap((row) => {
+    const capability = CAPABILITIES.find((name) => name === row.capability);
+    return capability === undefined ? [] : [[publicKeyFromBytes(row.public_key), capability]];
+  });
+}
+
 export async function grantCapabilities(
   database: Database,
   contextId: ContextId,

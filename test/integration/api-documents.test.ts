@@ -106,6 +106,7 @@ describe('real answers are what the description says', () => {
       capabilities: [],
       signer_id: inviterId,
     });
+    await look('capabilities', `${base}/capabilities`);
     await look('nothing', '/admin-api/alias/create/context', { alias: 'a', contextId });
     await look('aliasValue', '/admin-api/alias/lookup/context/a', {});
     await look('aliases', '/admin-api/alias/list/context');

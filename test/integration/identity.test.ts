@@ -347,7 +347,7 @@ describe('attacks on the login', () => {
         ...body,
         setupToken: SETUP_TOKEN,
       });
-      expect([status, text]).toEqual([400, expect.stringContaining('does not name')]);
+      expect([status, text]).toEqual([400, expect.stringMatching('does not name|neither JSON')]);
     }
   });
 
@@ -862,9 +862,42 @@ describe('members', () => {
     const granted = await change('grant', signer);
     expect([granted.status, await granted.text()]).toEqual([200, 'null']);
     expect((await invite()).status).toBe(200);
+    expect(await capabilities()).toMatchObject({ [publicKey]: ['ManageMembers'] });
     expect((await change('revoke', signer)).status).toBe(200);
     expect((await invite()).status).toBe(403);
+    expect(await capabilities()).toMatchObject({ [publicKey]: [] });
   });
+
+  test('lose no capability that nobody granted, and who is none gets none', async () => {
+    const signer = await executorOf(other);
+    const change = async (verb: string, whom: string) => {
+      const response = await client.post(`/admin-api/contexts/${other}/capabilities/${verb}`, {
+        capabilities: [[whom, 'ManageMembers']],
+        signer_id: signer,
+      });
+      return [response.status, await response.text()];
+    };
+
+    expect(await change('revoke', signer)).toEqual([
+      409,
+      expect.stringContaining('the first member of a context has all capabilities'),
+    ]);
+    const stranger = encodeBase58(new Uint8Array(32).fill(9));
+    expect(await change('grant', stranger)).toEqual([
+      400,
+      expect.stringContaining(`${stranger} is not a member of the context`),
+    ]);
+    const { [signer]: all, [stranger]: none } = await capabilities();
+    expect([all?.length, none]).toEqual([3, undefined]);
+  });
+
+  /** Of every member of the other context. */
+  async function capabilities(): Promise<Record<string, string[]>> {
+    const { members } = await client.admin<{
+      members: { publicKey: string; capabilities: string[] }[];
+    }>(`/admin-api/contexts/${other}/capabilities`);
+    return Object.fromEntries(members.map((member) => [member.publicKey, member.capabilities]));
+  }
 });
 
 test('aliases name contexts, applications and identities, once each', async () => {
@@ -890,7 +923,8 @@ test('an application is uninstalled once no context is of it', async () => {
   const used = await client.createContext(applicationId);
   const uninstall = () => client.post('/admin-api/uninstall-application', { applicationId });
 
-  expect((await uninstall()).status).toBe(409);
+  const refused = await uninstall();
+  expect([refused.status, await refused.text()]).toEqual([409, expect.stringContaining(used)]);
   await client.deleteContext(used);
   expect((await uninstall()).status).toBe(200);
   expect((await uninstall()).status).toBe(404);

@@ -1,5 +1,6 @@
 import { answers } from '#shared/protocol/admin-answers.ts';
 import { AppError } from '#shared/domain/app-error.ts';
+import type { ApplicationId } from '#shared/domain/ids.ts';
 import {
   type ApplicationAnswer,
   applicationIdAnswer,
@@ -12,6 +13,7 @@ import type { DoorContext, Route } from '#shared/service/koa/koa-door.ts';
 import type { ServiceDeps } from '#shared/service/service.ts';
 import {
   type Application,
+  contextsThatNeed,
   deleteApplication,
   findApplication,
   listApplications,
@@ -19,6 +21,9 @@ import {
 import type { AdminConfig } from '../config.ts';
 import { installFromFile, installFromUrl } from '../installation.ts';
 import { readJson } from '#shared/service/json-body.ts';
+
+/** Of those that keep an application from being uninstalled. */
+const CONTEXTS_NAMED_MAX = 3;
 
 export function applicationRoutes(
   { database, proxies }: ServiceDeps,
@@ -121,12 +126,23 @@ export function applicationRoutes(
     const id = parseId(text);
     switch (await deleteApplication(database, id)) {
       case 'in-use':
-        throw new AppError('conflict', 'Contexts of the application exist: delete them first');
+        throw await needed(id);
       case 'unknown':
         throw new AppError('not_found', 'Application not found');
       case 'deleted':
         context.body = { data: applicationIdAnswer(id) };
     }
+  }
+
+  async function needed(id: ApplicationId): Promise<AppError> {
+    const contexts = await contextsThatNeed(database, id, CONTEXTS_NAMED_MAX + 1);
+    const named = contexts.slice(0, CONTEXTS_NAMED_MAX).join(', ');
+    const more = contexts.length > CONTEXTS_NAMED_MAX ? ' and more' : '';
+    return new AppError(
+      'conflict',
+      `Contexts of the application exist: delete them first (${named}${more}); an upgrade is not ` +
+        'enough, as their logs up to it are of this application',
+    );
   }
 
   /** The shape of the dev routes: null for an unknown one. */

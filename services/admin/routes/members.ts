@@ -18,16 +18,12 @@ import { listClientKeys } from '#shared/store/key-store.ts';
 import type { Database } from '#shared/store/database.ts';
 import {
   addMember,
-  CAPABILITIES,
   type Capability,
-  type CapabilityGrant,
   findSealedKey,
-  grantCapabilities,
   hasCapability,
   listMembers,
   NO_CONTEXT,
   removeIdentity,
-  revokeCapabilities,
 } from '#shared/store/member-store.ts';
 import { memberPurpose } from '#shared/store/secret-store.ts';
 import { spend } from '#shared/store/spent-store.ts';
@@ -46,16 +42,11 @@ const joinSchema = z.object({
   privateKey: z.string().optional(),
   private_key: z.string().optional(),
 });
-const capabilitiesSchema = z.object({
-  capabilities: z.array(z.tuple([z.string(), z.enum(CAPABILITIES)])),
-  signer_id: z.string(),
-});
 
 /** Identities of contexts: who is a member, who may become one, and what members may do. */
 export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly Route[] {
   const { clock, database, random } = deps;
   const read = { permission: 'context_read', on: 'path' } as const;
-  const manage = { permission: 'context_members', on: 'path' } as const;
   const join = { permission: 'context_create' } as const;
   return [
     {
@@ -116,35 +107,20 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
       rule: join,
       handle: makeIdentity,
     },
-    {
-      method: 'post',
-      path: '/contexts/:id/capabilities/grant',
-      summary: 'Lets members do more than call.',
-      body: capabilitiesSchema,
-      answer: answers.bareNull,
-      rule: manage,
-      handle: changeCapabilities(grantCapabilities),
-    },
-    {
-      method: 'post',
-      path: '/contexts/:id/capabilities/revoke',
-      summary: 'Takes capabilities back.',
-      body: capabilitiesSchema,
-      answer: answers.bareNull,
-      rule: manage,
-      handle: changeCapabilities(revokeCapabilities),
-    },
   ];
 
   async function users(context: DoorContext): Promise<void> {
-    const contextId = await demandContext(context.params['id']);
+    const contextId = await demandContext(database, context.params['id']);
     const members = await listMembers(database, contextId);
     context.body = { data: { contextUsers: members } };
   }
 
   function identities(ownedOnly: boolean) {
     return async (context: DoorContext): Promise<void> => {
-      const members = await listMembers(database, await demandContext(context.params['id']));
+      const members = await listMembers(
+        database,
+        await demandContext(database, context.params['id']),
+      );
       const listed = members.filter(({ isOwned }) => isOwned || !ownedOnly);
       context.body = { data: { identities: listed.map(({ publicKey }) => publicKey) } };
     };
@@ -157,7 +133,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
 
   async function invite(context: DoorContext): Promise<void> {
     const body = await readJson(context.req, inviteSchema, config.bodyBytesMax);
-    const contextId = await demandContext(body.contextId);
+    const contextId = await demandContext(database, body.contextId);
     authorize(context.state.principal, 'context_members', contextId);
     const inviterId = parseKey(body.inviterId);
     demandIdentity(context.state.principal, inviterId);
@@ -178,7 +154,7 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     const invitation = decodeInvitation(body.invitationPayload ?? body.invitation_payload ?? '');
     if (invitation === null) throw new AppError('invalid_request', 'invalid invitation payload');
     const { contextId, inviteeId, inviterId, nonce, expiresMs } = invitation;
-    await demandContext(contextId);
+    await demandContext(database, contextId);
     if (expiresMs < clock.nowMs()) throw new AppError('forbidden', 'the invitation has expired');
     await demandCapability(database, contextId, inviterId, 'ManageMembers');
     const members = await listMembers(database, contextId);
@@ -215,28 +191,6 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     context.body = { data: { publicKey, privateKey: encodeId(pair.privateKey) } };
   }
 
-  function changeCapabilities(
-    change: (
-      db: typeof database,
-      id: ContextId,
-      grants: readonly CapabilityGrant[],
-    ) => Promise<void>,
-  ) {
-    return async (context: DoorContext): Promise<void> => {
-      const contextId = await demandContext(context.params['id']);
-      const body = await readJson(context.req, capabilitiesSchema, config.bodyBytesMax);
-      const signer = parseKey(body.signer_id);
-      demandIdentity(context.state.principal, signer);
-      await demandCapability(database, contextId, signer, 'ManageMembers');
-      const grants = body.capabilities.map(
-        ([key, capability]) => [parseKey(key), capability] as const,
-      );
-      await change(database, contextId, grants);
-      context.type = 'application/json';
-      context.body = 'null';
-    };
-  }
-
   /** The private key given, or the one that `identity/context` left here. */
   async function privateKeyOf(
     given: string | undefined,
@@ -253,13 +207,17 @@ export function memberRoutes(deps: ServiceDeps, config: AdminConfig): readonly R
     }
     return bytes;
   }
+}
 
-  async function demandContext(text: string | undefined): Promise<ContextId> {
-    const contextId = parseContextIdOf(text);
-    const row = await findContext(database, contextId);
-    if (row !== null && row.deletedAt === null) return contextId;
-    throw new AppError('not_found', 'Context not found');
-  }
+/** The context that is named, which is there. Throws AppError `not_found`. */
+export async function demandContext(
+  database: Database,
+  text: string | undefined,
+): Promise<ContextId> {
+  const contextId = parseContextIdOf(text);
+  const row = await findContext(database, contextId);
+  if (row !== null && row.deletedAt === null) return contextId;
+  throw new AppError('not_found', 'Context not found');
 }
 
 /** A token acts as its own identity only. Throws `forbidden`. */

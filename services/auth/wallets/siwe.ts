@@ -25,6 +25,11 @@ const FORM = new RegExp(
   ].join(''),
 );
 
+/** True for what begins like a message of EIP-4361, right or wrong. */
+export function isSiwe(text: string): boolean {
+  return /^[^\n]+ wants you to sign in with your Ethereum account:\n/.test(text);
+}
+
 /** Reads a message of EIP-4361, or gives null when the text is none. */
 export function parseSiwe(text: string): SiweMessage | null {
   const groups = FORM.exec(text)?.groups;
