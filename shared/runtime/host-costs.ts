@@ -4,7 +4,7 @@
  * ([execution-version.ts](execution-version.ts)): a change needs a new version.
  */
 export const HOST_COSTS = {
-  call: 300,
+  call: 1_000,
   readByte: 1,
   /** What is written goes to the log, and to every subscriber. */
   writtenByte: 10,
