@@ -6,7 +6,12 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['shared/**/*.test.ts', 'services/**/*.test.ts', 'test/architecture/*.test.ts'],
+          include: [
+            'shared/**/*.test.ts',
+            'services/**/*.test.ts',
+            'test/architecture/*.test.ts',
+            'test/deploy/files.test.ts',
+          ],
           // Guests that recurse until metering ends them need more than a main thread has.
           execArgv: ['--stack-size=4000'],
         },

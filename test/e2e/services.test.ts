@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +12,8 @@ import { readLog } from '../support/log.ts';
 import { startSecuredNats } from '../support/secured-nats.ts';
 import { ServiceProcess } from '../support/service-process.ts';
 import { WsClient } from '../support/ws-client.ts';
+
+const DASHBOARD = join(import.meta.dirname, '../../deploy/grafana/dashboards/cairn.json');
 
 describe('services as processes of their own', () => {
   let cluster: TestCluster;
@@ -43,6 +45,33 @@ describe('services as processes of their own', () => {
       await eventually(async () => (await read('/readyz')) === `${name} ready\n`);
       expect(await read('/metrics')).toContain('process_cpu_seconds_total');
     }
+  });
+
+  test('have every metric that the dashboard shows', async () => {
+    const { panels } = JSON.parse(await readFile(DASHBOARD, 'utf8')) as {
+      panels: { title: string; targets: { expr: string }[] }[];
+    };
+    const texts = await Promise.all(
+      cluster.processes.map(async ({ internalUrl }) => {
+        return await (await fetch(`${internalUrl}/metrics`)).text();
+      }),
+    );
+    const there = new Set(
+      texts.flatMap((text) =>
+        [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].flatMap(([, name = '', type]) =>
+          type === 'histogram' ? ['_bucket', '_sum', '_count'].map((end) => name + end) : [name],
+        ),
+      ),
+    );
+    // Prometheus itself makes it.
+    there.add('up');
+
+    const shown = panels.flatMap(({ targets }) =>
+      targets.flatMap(({ expr }) => expr.match(/\b(cairn|process|nodejs)_\w+|\bup\b/g) ?? []),
+    );
+
+    expect(shown.length).toBeGreaterThan(panels.length);
+    expect(shown.filter((name) => !there.has(name))).toEqual([]);
   });
 
   test('do not take a caller behind the ingress for one on this machine', async () => {

@@ -28,39 +28,44 @@ export async function startInfra(stack: AsyncDisposableStack, directory: string)
 
 const log = createLogger({ name: 'test', level: 'error' });
 
+/** `TEST_CONTAINERS=1` asks for containers where binaries could be used. */
+const prefersContainers = process.env['TEST_CONTAINERS'] === '1';
+
 async function startPostgres(stack: AsyncDisposableStack, directory: string): Promise<string> {
-  try {
-    const password = randomBytes(8).toString('hex');
-    return stack.use(
-      await startEmbeddedPostgres({
-        directory,
-        password,
-        log,
-        settings: ['max_connections=300'],
-      }),
-    ).ownerUrl;
-  } catch (error) {
-    log.error({ err: error }, 'no local Postgres, trying a container');
-    const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
-    const container = stack.use(await new PostgreSqlContainer('postgres:18').start());
-    return container.getConnectionUri();
+  const settings = ['max_connections=300'];
+  if (!prefersContainers) {
+    try {
+      const password = randomBytes(8).toString('hex');
+      const options = { directory, password, log, settings };
+      return stack.use(await startEmbeddedPostgres(options)).ownerUrl;
+    } catch (error) {
+      log.error({ err: error }, 'no local Postgres, trying a container');
+    }
   }
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
+  const container = new PostgreSqlContainer('postgres:18').withCommand([
+    'postgres',
+    ...settings.map((setting) => `-c${setting}`),
+  ]);
+  return stack.use(await container.start()).getConnectionUri();
 }
 
 async function startNats(stack: AsyncDisposableStack, directory: string): Promise<string> {
-  try {
-    return stack.use(await startNatsServer({ directory, password: 'test', log })).url;
-  } catch (error) {
-    log.error({ err: error }, 'no local nats-server, trying a container');
-    const { GenericContainer, Wait } = await import('testcontainers');
-    const container = stack.use(
-      await new GenericContainer('nats:2.11')
-        .withExposedPorts(4222)
-        .withWaitStrategy(Wait.forLogMessage(/Server is ready/))
-        .start(),
-    );
-    return `nats://${container.getHost()}:${container.getMappedPort(4222)}`;
+  if (!prefersContainers) {
+    try {
+      return stack.use(await startNatsServer({ directory, password: 'test', log })).url;
+    } catch (error) {
+      log.error({ err: error }, 'no local nats-server, trying a container');
+    }
   }
+  const { GenericContainer, Wait } = await import('testcontainers');
+  const container = stack.use(
+    await new GenericContainer('nats:2.11')
+      .withExposedPorts(4222)
+      .withWaitStrategy(Wait.forLogMessage(/Server is ready/))
+      .start(),
+  );
+  return `nats://${container.getHost()}:${container.getMappedPort(4222)}`;
 }
 
 /** A database of its own for one test file, cloned from the migrated template. */

@@ -40,7 +40,7 @@ export class Writers {
    * Reads the logs: throws unless each is whole, what was acknowledged is where its answer says,
    * and nothing was done twice.
    */
-  async check({ serviceUrl }: TestDatabase): Promise<void> {
+  async check({ serviceUrl }: Pick<TestDatabase, 'serviceUrl'>): Promise<void> {
     const times = new Map<string, number>();
     const places = new Map<string, string>();
     for (const contextId of this.#contexts) {
