@@ -53,7 +53,6 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
   const { deps, config, login, tokens, limits, verifier, nodeKey, onChanged, reloadAccess } =
     options;
   const { clock, database, random } = deps;
-
   return [
     {
       method: 'post',
