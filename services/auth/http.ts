@@ -158,16 +158,7 @@ export function authRoutes(options: AuthRoutesOptions): readonly Route[] {
       rule: { permission: 'token_create', on: 'some' },
       handle: generateToken,
     },
-    {
-      method: 'post',
-      path: '/admin-api/access/reload',
-      summary: 'Reads the access file again; warns of principals that the node does not know.',
-      answer: answers.reloaded,
-      rule: { permission: 'access_reload' },
-      handle: async (context) => {
-        context.body = { data: { warnings: await reloadAccess() } };
-      },
-    },
+    reloadRoute(reloadAccess),
   ];
 
   function addressOf(context: DoorContext): string {
@@ -274,6 +265,19 @@ function nodeKeyRoute(nodeKey: PublicKey): Route {
     rule: 'public',
     handle: (context) => {
       context.body = { data: { nodeKey } };
+    },
+  };
+}
+
+function reloadRoute(reloadAccess: AuthRoutesOptions['reloadAccess']): Route {
+  return {
+    method: 'post',
+    path: '/admin-api/access/reload',
+    summary: 'Reads the access file again; warns of principals that the node does not know.',
+    answer: answers.reloaded,
+    rule: { permission: 'access_reload' },
+    handle: async (context) => {
+      context.body = { data: { warnings: await reloadAccess() } };
     },
   };
 }
