@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { AppError, ERROR_TABLE } from '#shared/domain/app-error.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
-import type { Principal } from '#shared/domain/permissions.ts';
+import { PERMISSION_OF_CALL, type Principal } from '#shared/domain/permissions.ts';
 import { parsePublicKey } from '#shared/protocol/ids.ts';
 import { authorize } from '#shared/service/authorize.ts';
 import {
@@ -18,13 +18,6 @@ import { type Authenticate, retryAfterOf } from '#shared/service/authenticate.ts
 import { ANY_ORIGIN, CORS_HEADERS } from '#shared/service/cors.ts';
 import { readBody } from '#shared/service/read-body.ts';
 import { rpcErrorOf } from './rpc-error.ts';
-
-const PERMISSIONS = {
-  query: 'context_query',
-  mutate: 'context_mutate',
-  execute: 'context_mutate',
-  play: 'context_play',
-} as const;
 
 export interface JsonRpcOptions {
   readonly authenticate: Authenticate;
@@ -113,7 +106,7 @@ async function call(
   const { contextId, method, payload, executorPublicKey, requestId, reportFuel } = parsed.params;
   let reply: ExecuteReply;
   try {
-    authorize(principal, PERMISSIONS[parsed.method], contextId);
+    authorize(principal, PERMISSION_OF_CALL[parsed.method], contextId);
     reply = await options.execute({
       kind: parsed.method,
       contextId,
