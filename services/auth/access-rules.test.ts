@@ -1,6 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { can, type Grant } from '#shared/domain/permissions.ts';
 import { encodeBase58 } from '#shared/crypto/base58.ts';
+import { can, type Grant, PERMISSIONS } from '#shared/domain/permissions.ts';
 import { contextIdFromBytes } from '#shared/protocol/ids.ts';
 import { AccessRules } from './access-rules.ts';
 
@@ -131,4 +132,29 @@ test.each([
   [named('jwt:abc'), 'user u: Not a principal: jwt:abc'],
 ])('%j is an error', (text, reason) => {
   expect(() => AccessRules.parse(text)).toThrow(reason);
+});
+
+test('the guide has a file that is good as it is, and every permission', async () => {
+  const guide = new URL('../../docs/guides/identity.md', import.meta.url);
+  const text = await readFile(guide, 'utf8');
+
+  const [, file = ''] = /```toml\n(.*?)```/s.exec(text) ?? [];
+  expect(file).toContain('[[user]]');
+  const rules = AccessRules.parse(file);
+  expect(can({ grants: rules.anonymous }, 'application_read')).toBe(true);
+  const filled = file
+    .replace('# principals = ["client-key:<signing_key>"]', 'principals = ["client-key:a"]')
+    .replace('# contexts = ["<context id>"]', `contexts = ["${here}"]`);
+  const alice = of(AccessRules.parse(filled), 'client-key:a');
+  expect([can(alice, 'context_query', here), can(alice, 'context_query', there)]).toEqual([
+    true,
+    false,
+  ]);
+
+  const inTable = [...text.matchAll(/^\| `([a-z]+_[a-z]+)` +\| [^|]+\| [^|]+\|$/gm)].map(
+    ([, name]) => name,
+  );
+  expect(inTable.filter((name) => PERMISSIONS.some((known) => known === name))).toEqual([
+    ...PERMISSIONS,
+  ]);
 });

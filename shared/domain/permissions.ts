@@ -55,6 +55,14 @@ export const PERMISSIONS = [
 
 export type Permission = (typeof PERMISSIONS)[number];
 
+/** What each method of `/jsonrpc` demands, on the context that it names. */
+export const PERMISSION_OF_CALL = {
+  query: 'context_query',
+  mutate: 'context_mutate',
+  execute: 'context_mutate',
+  play: 'context_play',
+} as const satisfies Record<string, Permission>;
+
 /** Some permissions on some contexts; `'*'` is all. */
 export interface Grant {
   readonly permissions: readonly Permission[] | '*';

@@ -9,43 +9,52 @@ export const requestChallengeSchema = z.object({ contextId });
 /** The wallet type object, as clients of all generations write it. */
 const walletSchema = z.looseObject({ type: z.string() });
 
+const walletMetadataSchema = z
+  .object({
+    wallet: walletSchema.describe('`{"type":"ETH"}`, or `{"type":"NEAR","networkId":"testnet"}`.'),
+    verifyingKey: z
+      .string()
+      .optional()
+      .describe('The address of an ETH wallet, `ed25519:<base58>` of a NEAR one.'),
+    signingKey: z.string().optional().describe('`verifyingKey`, as the oldest clients call it.'),
+    walletAddress: z.string().nullish().describe('The account of a NEAR wallet.'),
+    networkMetadata: z.object({ chainId: z.string(), rpcUrl: z.string() }).nullish(),
+  })
+  .refine((metadata) => (metadata.verifyingKey ?? metadata.signingKey) !== undefined, {
+    message: 'missing field `verifyingKey`',
+  })
+  .meta({ required: ['wallet', 'verifyingKey'] });
+
 export const addKeySchema = z.object({
-  walletSignature: z.union([
-    z.string(),
-    z.object({ signature: z.array(z.string()), messageHash: z.string() }),
-  ]),
+  walletSignature: z
+    .union([z.string(), z.object({ signature: z.array(z.string()), messageHash: z.string() })])
+    .describe('Hex of 65 bytes (ETH, EIP-191), or base64 of 64 (NEAR, NEP-413).'),
   payload: z.object({
     message: z.object({
       contextId,
-      nonce: z.string(),
-      timestamp: z.int(),
-      nodeSignature: z.string(),
-      /** The text that the wallet signed. */
-      message: z.string(),
-      /** The client key: base58 of its libp2p protobuf form. */
-      publicKey: z.string(),
+      nonce: z.string().describe('Of the challenge.'),
+      timestamp: z.int().describe('Of the challenge.'),
+      nodeSignature: z.string().describe('Of the challenge.'),
+      message: z
+        .string()
+        .describe(
+          'The text that the wallet signed: JSON of nodeSignature and publicKey, or EIP-4361.',
+        ),
+      publicKey: z
+        .string()
+        .describe('The client key: base58 of 08 01 12 20 and the 32 bytes of an Ed25519 key.'),
     }),
-    metadata: z.object({
-      recipient: z.string().optional(),
-      callbackUrl: z.string().nullish(),
-      nonce: z.string().optional(),
-    }),
+    metadata: z
+      .object({
+        recipient: z.string().optional(),
+        callbackUrl: z.string().nullish(),
+        nonce: z.string().optional(),
+      })
+      .describe('NEAR: recipient and callbackUrl as they were signed.'),
   }),
-  /** The oldest generation has `signingKey` where later ones have `verifyingKey`. */
-  walletMetadata: z
-    .object({
-      wallet: walletSchema,
-      verifyingKey: z.string().optional(),
-      signingKey: z.string().optional(),
-      walletAddress: z.string().nullish(),
-      networkMetadata: z.object({ chainId: z.string(), rpcUrl: z.string() }).nullish(),
-    })
-    .refine((metadata) => (metadata.verifyingKey ?? metadata.signingKey) !== undefined, {
-      message: 'missing field `verifyingKey`',
-    }),
+  walletMetadata: walletMetadataSchema,
   contextId,
-  /** Only for the first root key of a node. */
-  setupToken: z.string().optional(),
+  setupToken: z.string().optional().describe('Only for the first root key of a node.'),
 });
 
 export type AddKeyRequest = z.output<typeof addKeySchema>;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SCRIPT_ENGINES } from '#shared/domain/engine.ts';
+import { PERMISSION_OF_CALL } from '#shared/domain/permissions.ts';
 
 /** The parameters of a call, and its result, as `/jsonrpc` takes and gives them. */
 const callParamsSchema = z.object({
@@ -32,7 +33,8 @@ const METHODS = {
   mutate: 'Calls the application and leaves a transaction, also when it fails.',
   execute: 'Calls the application; leaves a transaction when it changed something.',
   play: 'Runs a script on the state of the context, past its application.',
-} as const;
+} as const satisfies Record<keyof typeof PERMISSION_OF_CALL, string>;
+const NAMES = ['query', 'mutate', 'execute', 'play'] as const;
 
 /** The description of `POST /jsonrpc` (OpenRPC 1.3). */
 export function openRpcDocument() {
@@ -41,9 +43,11 @@ export function openRpcDocument() {
   return {
     openrpc: '1.3.2',
     info: { title: 'Cairn JSON-RPC', version: '1' },
-    methods: Object.entries(METHODS).map(([name, summary]) => ({
+    methods: NAMES.map((name) => ({
       name,
-      summary,
+      summary: METHODS[name],
+      description: `Needs the permission ${PERMISSION_OF_CALL[name]} on the context.`,
+      'x-permission': PERMISSION_OF_CALL[name],
       paramStructure: 'by-name',
       params: name === 'play' ? play : call,
       result: { name: 'result', schema: shapeOf(callResultSchema) },

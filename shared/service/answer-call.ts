@@ -1,20 +1,13 @@
 import type { Logger } from 'pino';
 import { AppError } from '#shared/domain/app-error.ts';
 import type { ContextId, PublicKey } from '#shared/domain/ids.ts';
-import type { Principal } from '#shared/domain/permissions.ts';
+import { PERMISSION_OF_CALL, type Principal } from '#shared/domain/permissions.ts';
 import { parsePublicKey } from '#shared/protocol/ids.ts';
 import type { ExecuteReply, ExecuteRequest } from '#shared/protocol/internal-messages.ts';
 import { encodeError, encodeResult, type RpcError } from '#shared/protocol/json-rpc.ts';
 import type { ParsedCall } from '#shared/protocol/json-rpc-call.ts';
 import { rpcErrorOf } from '#shared/protocol/rpc-error.ts';
 import { authorize } from './authorize.ts';
-
-const PERMISSIONS = {
-  query: 'context_query',
-  mutate: 'context_mutate',
-  execute: 'context_mutate',
-  play: 'context_play',
-} as const;
 
 export interface CallOptions {
   readonly execute: (request: ExecuteRequest) => Promise<ExecuteReply>;
@@ -33,7 +26,7 @@ export async function answerCall(
   const { contextId, method, payload, executorPublicKey, requestId, reportFuel } = parsed.params;
   let reply: ExecuteReply;
   try {
-    authorize(principal, PERMISSIONS[parsed.method], contextId);
+    authorize(principal, PERMISSION_OF_CALL[parsed.method], contextId);
     reply = await options.execute({
       kind: parsed.method,
       contextId,

@@ -23,17 +23,23 @@ interface Operation {
   readonly summary: string;
   readonly parameters?: readonly {
     readonly name: string;
-    readonly in: 'path' | 'query';
+    readonly in: 'path' | 'query' | 'header';
     readonly required: boolean;
     readonly schema: Schema;
   }[];
-  readonly requestBody?: { readonly content: { 'application/json': { readonly schema: Schema } } };
-  readonly responses: Readonly<Record<string, unknown>>;
-  readonly security: readonly unknown[];
+  readonly requestBody?: {
+    readonly content: Readonly<Record<string, { readonly schema: Schema }>>;
+  };
+  readonly 'x-permission'?: string;
+  readonly responses: Readonly<
+    Record<string, { readonly headers?: object; readonly content?: object }>
+  >;
+  readonly security: readonly object[];
 }
 interface OpenApi {
   readonly openapi: string;
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: { readonly securitySchemes: Readonly<Record<string, unknown>> };
 }
 
 let node: TestNode;
@@ -63,6 +69,67 @@ test('the description covers the routes of both services', () => {
     '/.well-known/jwks.json',
   ]) {
     expect(document.paths).toHaveProperty([path]);
+  }
+});
+
+const operation = (path: string, method: string) => document.paths[path]?.[method];
+
+test('the description has what a stranger needs to log in', () => {
+  const login = operation('/admin-api/add-client-key', 'post');
+  const loginBody = login?.requestBody?.content['application/json']?.schema;
+  expect(loginBody?.properties?.['walletMetadata']?.required).toEqual(['wallet', 'verifyingKey']);
+  const schemes = Object.keys(document.components.securitySchemes);
+  for (const need of operation('/admin-api/contexts', 'get')?.security ?? []) {
+    expect(schemes).toEqual(expect.arrayContaining(Object.keys(need)));
+  }
+  for (const methods of Object.values(document.paths)) {
+    for (const { security, 'x-permission': permission } of Object.values(methods)) {
+      expect(permission === undefined).toBe(security.length === 0);
+    }
+  }
+});
+
+test('the description has what blobs are sent and answered with', async () => {
+  const { client } = node;
+  const put = operation('/admin-api/blobs', 'put');
+  expect(Object.keys(put?.requestBody?.content ?? {})).toEqual(['application/octet-stream']);
+  const stored = await client.fetch('/admin-api/blobs', { method: 'PUT', body: 'some bytes' });
+  const { data } = answers.blob.parse(await stored.json());
+  const described = operation('/admin-api/blobs/{id}', 'get')?.responses ?? {};
+  const path = `/admin-api/blobs/${data.blobId}`;
+  const etag = (await client.fetch(path, { method: 'HEAD' })).headers.get('etag') ?? '';
+  expect(operation('/admin-api/blobs/{id}', 'head')).toBeDefined();
+  for (const [name, value, status] of [
+    ['accept', '*/*', 200],
+    ['range', 'bytes=0-3', 206],
+    ['if-none-match', etag, 304],
+    ['range', 'bytes=100-', 416],
+  ] as const) {
+    // `fetch` would ask for an answer that no cache may have touched.
+    const headersSent = { 'cache-control': 'max-age=0', [name]: value };
+    const answer = await client.fetch(path, { headers: headersSent });
+    expect(answer.status).toBe(status);
+    const { headers = {} } = described[status] ?? {};
+    expect(described[status]).toBeDefined();
+    for (const header of Object.keys(headers)) expect(answer.headers.get(header)).not.toBeNull();
+    await answer.arrayBuffer();
+  }
+});
+
+test('refusals in plain text are described as such', async () => {
+  const responses = document.paths['/admin-api/contexts']?.['post']?.responses ?? {};
+  const headers = { 'content-type': 'application/json' };
+  for (const [status, init] of [
+    [401, { headers: { authorization: 'Bearer x' } }],
+    [400, { headers, body: '{' }],
+    [415, { headers: { 'content-type': 'text/html' }, body: '{}' }],
+    [422, { headers, body: '{}' }],
+  ] as const) {
+    const answer = await node.client.fetch('/admin-api/contexts', { method: 'POST', ...init });
+    expect(answer.status).toBe(status);
+    const type = answer.headers.get('content-type')?.split(';')[0] ?? '';
+    expect(responses[status]?.content).toHaveProperty([type]);
+    await answer.text();
   }
 });
 
@@ -138,7 +205,11 @@ describe('real answers are what the description says', () => {
     const described = (await (
       await fetch(new URL('/admin-api/openrpc.json', node.url))
     ).json()) as {
-      methods: { name: string; params: { name: string; required: boolean }[] }[];
+      methods: {
+        name: string;
+        'x-permission': string;
+        params: { name: string; required: boolean }[];
+      }[];
     };
 
     expect(described.methods.map(({ name }) => name)).toEqual([
@@ -146,6 +217,12 @@ describe('real answers are what the description says', () => {
       'mutate',
       'execute',
       'play',
+    ]);
+    expect(described.methods.map((method) => method['x-permission'])).toEqual([
+      'context_query',
+      'context_mutate',
+      'context_mutate',
+      'context_play',
     ]);
     const required = described.methods[0]?.params.filter((param) => param.required);
     expect(required?.map(({ name }) => name)).toEqual(['contextId', 'method', 'argsJson']);
@@ -254,7 +331,7 @@ function requestOf(): fc.Arbitrary<{ method: string; path: string; body: string 
         fc.oneof(fc.constantFrom(contextId, 'x', '..', '%', '\0', '1'.repeat(32)), fc.string()),
         { minLength: parameters.length, maxLength: parameters.length },
       );
-      const schema = requestBody?.content['application/json'].schema;
+      const schema = requestBody?.content['application/json']?.schema;
       const body =
         schema === undefined
           ? fc.constant(undefined)

@@ -1,5 +1,6 @@
 import { answers } from '#shared/protocol/admin-answers.ts';
 import { Readable } from 'node:stream';
+import { z } from 'zod';
 import { fileTypeFromBuffer } from 'file-type';
 import { decodeId } from '#shared/crypto/base58.ts';
 import { AppError } from '#shared/domain/app-error.ts';
@@ -20,6 +21,9 @@ import {
 import { Gate } from '#shared/util/gate.ts';
 import type { AdminConfig } from '../config.ts';
 
+const uploadQuery = z.object({
+  hash: z.string().optional().describe('Base58 of the SHA-256 that the bytes must have.'),
+});
 /** A blob is in memory until its id is known. */
 const UPLOADS_MAX = 2;
 
@@ -35,6 +39,8 @@ export function blobRoutes(
       method: 'put',
       path: '/blobs',
       summary: 'Stores the body as a blob.',
+      query: uploadQuery,
+      takesBytes: true,
       answer: answers.blob,
       rule: write,
       handle: upload,
@@ -52,6 +58,7 @@ export function blobRoutes(
       method: 'get',
       path: '/blobs/:id',
       summary: 'Gives the bytes of a blob.',
+      givesBytes: true,
       rule: read,
       handle: download,
     },

@@ -47,6 +47,10 @@ export interface Route {
   readonly query?: z.ZodObject;
   /** What its body must be, when it has a JSON one. */
   readonly body?: z.ZodType;
+  /** True when it takes any bytes as its body. */
+  readonly takesBytes?: boolean;
+  /** True when it answers with bytes, also in ranges. */
+  readonly givesBytes?: boolean;
   /** What it answers with, when that is JSON. */
   readonly answer?: z.ZodType;
   /** What each line is when `application/x-ndjson` is accepted, where it can be. */
