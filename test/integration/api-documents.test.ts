@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { answers } from '#shared/protocol/admin-answers.ts';
 import { openTestDatabase } from '../support/log.ts';
 import { startTestNode, type TestNode } from '../support/node.ts';
-import { ClientKey } from '../support/wallets.ts';
+import { ClientKey, ethereumWallet, requestChallenge } from '../support/wallets.ts';
 
 const REQUESTS = 5_000;
 const AT_ONCE = 20;
@@ -193,7 +193,12 @@ describe('real answers are what the description says', () => {
       contextId,
       executorPublicKey: inviterId,
     });
-    await look('revoked', '/admin-api/identity/keys/revoke', { key: 'none' });
+    const wallet = ethereumWallet();
+    const { signingKey } = await ClientKey.make(42);
+    const body = await wallet.sign(await requestChallenge(client), signingKey);
+    await look('stored', '/admin-api/root-key', body);
+    await look('revoked', '/admin-api/identity/keys/revoke', { key: wallet.verifyingKey });
+    await look('reloaded', '/admin-api/access/reload', {});
 
     for (const [name, answer] of seen) {
       const { error } = answers[name].safeParse(answer);
