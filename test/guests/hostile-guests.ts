@@ -3,7 +3,7 @@ import { assemble } from '../support/wat.ts';
 
 /** What a guest may try, and the one error that each gets, in every engine. */
 export const MISDEEDS = {
-  loop: /^out of fuel$/,
+  spin: /^out of fuel$/,
   recurse: /stack overflow|call stack|too many nested calls/i,
   allocate: /memory|out of fuel|too large/i,
   flood_logs: /^logs overflow$/,
@@ -22,7 +22,7 @@ const WASM = `(module
   (import "env" "panic_utf8" (func $panic (param i64 i64 i64 i64 i32 i32)))
   (memory (export "memory") 18)
   (data (i32.const 64) "it brokea.rs")
-  (func (export "loop") (loop $again (br $again)))
+  (func (export "spin") (loop $again (br $again)))
   (func $recurse (param i32) (result i32)
     (i32.add (call $recurse (i32.add (local.get 0) (i32.const 1))) (local.get 0)))
   (func (export "recurse") (drop (call $recurse (i32.const 0))))
@@ -49,7 +49,7 @@ const WASM = `(module
 
 const JAVASCRIPT = `
   import { emit, log, storage } from 'cairn';
-  export const loop = () => { for (;;); };
+  export const spin = () => { for (;;); };
   export const recurse = () => 1 + recurse();
   export const allocate = () => { const all = []; for (;;) all.push(new Uint8Array(65536)); };
   export const flood_logs = () => { for (;;) log('x'); };
@@ -62,8 +62,23 @@ const JAVASCRIPT = `
   export const return_100_mb = () => 'x'.repeat(104857600);
 `;
 
+const RHAI = `
+  fn spin() { let n = 0; while true { n += 1; } }
+  fn recurse() { 1 + recurse() }
+  fn allocate() { let all = []; while true { all.push(blob(65536, 1)); } }
+  fn flood_logs() { while true { log("x"); } }
+  fn emit_1000() { for i in 0..1000 { emit("kind", i); } }
+  fn write_1_gb() {
+    let megabyte = blob(1048576, 1);
+    for i in 0..1024 { storage::set(\`key \${i}\`, megabyte); }
+  }
+  fn fail_loudly() { throw "it broke"; }
+  fn return_100_mb() { let s = "x"; s.pad(104857600, "x"); s }
+`;
+
 /** The same misdeeds in every engine, as what an application of it is installed from. */
 export const HOSTILE: readonly (readonly [Engine, () => Uint8Array])[] = [
   ['wasm', () => assemble(WASM)],
   ['javascript', () => Buffer.from(JAVASCRIPT)],
+  ['rhai', () => Buffer.from(RHAI)],
 ];

@@ -45,7 +45,7 @@ describe.each(HOSTILE)('a guest of the engine %s', (engine, source) => {
 
   test('that is called many times at once does not keep its neighbours waiting behind it', async () => {
     let looped = 0;
-    const misdeed: Misdeed = 'loop';
+    const misdeed: Misdeed = 'spin';
     const burst = Array.from({ length: BURST }, async () => {
       const { error } = await client.mutate(hostile, misdeed, {});
       looped += 1;
