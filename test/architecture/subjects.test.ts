@@ -36,7 +36,9 @@ test('what only one service may do is what it alone may do', () => {
   expect(publishers('cairn.v1.auth.changed')).toEqual(['auth']);
   expect(listeners('cairn.v1.auth.verify')).toEqual(['auth']);
   expect(listeners('cairn.v1.execute.*')).toEqual(['rpc-executor']);
-  expect(publishers('cairn.v1.execute.*')).not.toContain('subscription-fanout');
+  expect(publishers('cairn.v1.execute.*')).not.toContain('sync');
+  expect(publishers('cairn.v1.executor.*')).toEqual(publishers('cairn.v1.execute.*'));
+  expect(listeners('cairn.v1.executor.*')).toEqual(['rpc-executor']);
   for (const { user } of busPermissions()) {
     expect(listeners(`_INBOX_${user}.>`).filter((name) => name !== user)).toEqual([]);
   }

@@ -71,14 +71,17 @@ export class TestCluster implements AsyncDisposable {
       { prefixes: ['/ws', '/sse'], targets: targets('subscription-fanout') },
     ]);
     const cluster = new TestCluster(database, ingress, { processes, settings, settingsOf });
-    await Promise.all([
+    const started = await Promise.allSettled([
       cluster.add('auth'),
       cluster.add('admin'),
       cluster.add('sync'),
       ...Array.from({ length: executors }, () => cluster.add('rpc-executor')),
       ...Array.from({ length: fanouts }, () => cluster.add('subscription-fanout')),
     ]);
-    return cluster;
+    const failure = started.find(({ status }) => status === 'rejected');
+    if (failure?.status !== 'rejected') return cluster;
+    await cluster[Symbol.asyncDispose]();
+    throw failure.reason;
   }
 
   get url(): string {

@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { eventually } from './eventually.ts';
 
+/** On a machine that does much else at the same time. */
+const START_MS = 60_000;
 const ROOT = join(import.meta.dirname, '../..');
 
 export type ServiceName = 'auth' | 'admin' | 'rpc-executor' | 'subscription-fanout' | 'sync';
@@ -46,14 +48,19 @@ export class ServiceProcess implements AsyncDisposable {
     settings: Readonly<Record<string, string>>,
   ): Promise<ServiceProcess> {
     const service = new ServiceProcess(name, settings);
-    const served = eventually(() => service.logged('serving') !== undefined);
+    const served = eventually(() => service.logged('serving') !== undefined, START_MS);
     const ended = service.exited.then((how) => {
       throw new Error(`${name} ended by ${how}: ${service.stderr}`);
     });
-    await Promise.race([served, ended]);
-    ended.catch(() => undefined);
     served.catch(() => undefined);
-    return service;
+    ended.catch(() => undefined);
+    try {
+      await Promise.race([served, ended]);
+      return service;
+    } catch (error) {
+      await service[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   get exited(): Promise<number | NodeJS.Signals> {
