@@ -143,9 +143,10 @@ test('the guide has a file that is good as it is, and every permission', async (
   const rules = AccessRules.parse(file);
   expect(can({ grants: rules.anonymous }, 'application_read')).toBe(true);
   const filled = file
-    .replace('# principals = ["client-key:<signing_key>"]', 'principals = ["client-key:a"]')
-    .replace('# contexts = ["<context id>"]', `contexts = ["${here}"]`);
-  const alice = of(AccessRules.parse(filled), 'client-key:a');
+    .replaceAll(/^# ?/gm, '')
+    .replace('client-key:<signing_key>', KEYS.a)
+    .replace('<context id>', here);
+  const alice = of(AccessRules.parse(filled), KEYS.a);
   expect([can(alice, 'context_query', here), can(alice, 'context_query', there)]).toEqual([
     true,
     false,

@@ -50,7 +50,7 @@ export const addKeySchema = z.object({
         callbackUrl: z.string().nullish(),
         nonce: z.string().optional(),
       })
-      .describe('NEAR: recipient and callbackUrl as they were signed.'),
+      .describe('NEAR: recipient, and callbackUrl where there was one, as they were signed.'),
   }),
   walletMetadata: walletMetadataSchema,
   contextId,

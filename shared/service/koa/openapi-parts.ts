@@ -65,6 +65,13 @@ export const BYTES_PARAMETERS = [
     schema: { type: 'string' },
   },
   {
+    name: 'If-Range',
+    in: 'header',
+    required: false,
+    description: 'An `ETag`: the range of those bytes, or all where they are others.',
+    schema: { type: 'string' },
+  },
+  {
     name: 'If-None-Match',
     in: 'header',
     required: false,
